@@ -1,0 +1,14 @@
+// The sub-commands of the program: each is declared here and lives in the file of its name.
+// A sub-command runs from its CLI11 callback and throws fovea::Error (exit 1) when it fails.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace fovea::cli {
+
+// Adds every sub-command, in the order in which --help lists them.
+void add_commands(CLI::App& app);
+
+}  // namespace fovea::cli

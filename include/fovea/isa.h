@@ -1,0 +1,30 @@
+// The instruction set that the kernels use: a value that can be listed, read and set.
+//
+// Chosen once, at the first use: the best that this CPU has, or what the environment says
+// (FOVEA_ISA=scalar | avx2 | avx512). A name that is unknown, or that this CPU lacks, is an Error:
+//   isa: FOVEA_ISA=avx512 is not one of avx2, scalar (what this CPU can run)
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+namespace fovea {
+
+enum class Isa { kScalar, kAvx2, kAvx512 };
+
+// "scalar", "avx2", "avx512".
+const char* name_of(Isa isa);
+
+// What this build and this CPU can run, best first. Never empty.
+std::vector<Isa> available_isas();
+
+// The one in use.
+Isa current_isa();
+
+// Takes effect for calls that start later; meant for tests and benchmarks. Throws Error if unavailable.
+void set_isa(Isa isa);
+
+// Throws Error, naming the available ones.
+Isa isa_from_name(std::string_view name);
+
+}  // namespace fovea
