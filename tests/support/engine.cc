@@ -1,0 +1,16 @@
+#include "support/case.h"
+
+namespace fovea::testing {
+
+Results<float> engine(const Problem& problem, Threads& threads, const Wanted& wanted) {
+  Results<float> results(problem.c, wanted);
+  fovea::attend(problem.inputs(), problem.options(), results.outputs(), threads);
+  return results;
+}
+
+Results<float> engine(const Problem& problem, const Wanted& wanted) {
+  Threads one(1);
+  return engine(problem, one, wanted);
+}
+
+}  // namespace fovea::testing

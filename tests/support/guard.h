@@ -1,0 +1,54 @@
+// Rows of floats, each ending at the end of a page, each between pages that cannot be touched:
+// reading or writing one element past a row, or any element of a closed row, ends the program.
+#pragma once
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+#include "fovea/view.h"
+
+namespace fovea::testing {
+
+// Logical shape [1, 1, rows, width]; the row step is two pages.
+class GuardedRows {
+ public:
+  GuardedRows(std::int64_t rows, std::int64_t width)
+      : rows_(rows), width_(width), page_(static_cast<std::size_t>(sysconf(_SC_PAGESIZE))) {
+    bytes_ = (2 * static_cast<std::size_t>(rows) + 1) * page_;
+    void* memory = mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    memory_ = static_cast<char*>(memory);
+    for (std::int64_t r = 0; r < rows; ++r) protect(r, PROT_READ | PROT_WRITE);
+  }
+  ~GuardedRows() { munmap(memory_, bytes_); }
+  GuardedRows(const GuardedRows&) = delete;
+  GuardedRows& operator=(const GuardedRows&) = delete;
+
+  float* row(std::int64_t r) { return reinterpret_cast<float*>(page_of(r) + page_) - width_; }
+
+  // From now on any touch of row r ends the program.
+  void close(std::int64_t r) { protect(r, PROT_NONE); }
+
+  MutableView view() {
+    const auto step = static_cast<std::int64_t>(2 * page_ / sizeof(float));
+    return MutableView(row(0), {1, 1, rows_, width_}, {rows_ * step, rows_ * step, step, 1});
+  }
+
+ private:
+  char* page_of(std::int64_t r) { return memory_ + (2 * static_cast<std::size_t>(r) + 1) * page_; }
+  void protect(std::int64_t r, int access) {
+    if (mprotect(page_of(r), page_, access) != 0) throw std::bad_alloc();
+  }
+
+  std::int64_t rows_;
+  std::int64_t width_;
+  std::size_t page_;
+  std::size_t bytes_;
+  char* memory_;
+};
+
+}  // namespace fovea::testing
