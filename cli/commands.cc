@@ -4,6 +4,8 @@
 
 namespace fovea::cli {
 
-void add_commands(CLI::App&) {}
+void add_commands(CLI::App& app) {
+  add_evaluate(app);
+}
 
 }  // namespace fovea::cli

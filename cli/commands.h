@@ -11,4 +11,6 @@ namespace fovea::cli {
 // Adds every sub-command, in the order in which --help lists them.
 void add_commands(CLI::App& app);
 
+void add_evaluate(CLI::App& app);
+
 }  // namespace fovea::cli

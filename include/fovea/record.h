@@ -19,6 +19,7 @@ struct Span {
 struct Word {
   std::string text;  // as the reader wrote it
   Span span;
+  Span core;  // the span without punctuation at its ends; all of it if there is nothing else
 };
 
 // One source word that a target word looked at.

@@ -11,5 +11,6 @@ check() {
   if "$python" "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 }
 check "$here/attend_oracle.py" --program "$build/fovea"
+check "$here/metrics_oracle.py" --program "$build/fovea"
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]

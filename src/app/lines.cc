@@ -1,0 +1,93 @@
+#include "app/lines.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "fovea/error.h"
+#include "fovea/text.h"
+
+namespace fovea {
+namespace {
+
+constexpr std::size_t kChunk = 1 << 16;
+
+}  // namespace
+
+LineSource::LineSource(const std::string& path)
+    : name_(path == "-" ? "standard input" : path),
+      descriptor_(path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  if (descriptor_ < 0) throw Error(name_ + ": cannot open: " + std::strerror(errno));
+}
+
+LineSource::~LineSource() {
+  if (descriptor_ > STDIN_FILENO) ::close(descriptor_);
+}
+
+bool LineSource::ready() const {
+  pollfd waiting{descriptor_, POLLIN, 0};
+  return ::poll(&waiting, 1, 0) > 0;
+}
+
+bool LineSource::read_more() {
+  if (at_end_) return false;
+  if (begin_ > 0) {
+    buffer_.erase(0, begin_);
+    scanned_ -= begin_;
+    begin_ = 0;
+  }
+  const std::size_t had = buffer_.size();
+  buffer_.resize(had + kChunk);
+  ssize_t got = 0;
+  do {
+    got = ::read(descriptor_, buffer_.data() + had, kChunk);
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) throw Error(name_ + ": cannot read: " + std::strerror(errno));
+  buffer_.resize(had + static_cast<std::size_t>(got));
+  at_end_ = got == 0;
+  return !at_end_;
+}
+
+std::vector<std::string> LineSource::next(std::size_t most) {
+  std::vector<std::string> lines;
+  while (lines.size() < most) {
+    const std::size_t end = buffer_.find('\n', scanned_);
+    if (end != std::string::npos) {
+      const std::size_t kept = end > begin_ && buffer_[end - 1] == '\r' ? end - 1 : end;
+      lines.push_back(buffer_.substr(begin_, kept - begin_));
+      begin_ = scanned_ = end + 1;
+      continue;
+    }
+    scanned_ = buffer_.size();
+    if (at_end_ || (!lines.empty() && !ready())) break;
+    read_more();
+  }
+  if (lines.size() < most && at_end_ && begin_ < buffer_.size()) {
+    lines.push_back(buffer_.substr(begin_));
+    begin_ = scanned_ = buffer_.size();
+  }
+  return lines;
+}
+
+std::vector<std::string> read_lines(const std::string& path) {
+  LineSource source(path);
+  std::vector<std::string> lines;
+  for (;;) {
+    std::vector<std::string> more = source.next(1 << 12);
+    if (more.empty()) break;
+    for (std::string& line : more) {
+      if (const auto bad = invalid_utf8(line)) {
+        throw Error((path == "-" ? "standard input" : path) + ": line " +
+                    std::to_string(lines.size() + 1) + ", byte " + std::to_string(*bad + 1) +
+                    " is not UTF-8; convert it, for example with iconv -f latin1 -t utf-8");
+      }
+      lines.push_back(std::move(line));
+    }
+  }
+  return lines;
+}
+
+}  // namespace fovea
