@@ -314,31 +314,6 @@ void for_each_element(const NpyArray& array, F f) {
 // NumPy pads the header so that the data begin at a multiple of this.
 constexpr std::size_t kDataAlignment = 64;
 
-std::string header_text(const View& array) {
-  std::string descr;
-  switch (array.type) {
-    case DataType::kFloat32: descr = "<f4"; break;
-    case DataType::kInt32: descr = "<i4"; break;
-    case DataType::kBool: descr = "|b1"; break;
-    default: throw Error(std::string("npy: cannot write ") + name_of(array.type));
-  }
-  std::string text = "{'descr': '" + descr + "', 'fortran_order': False, 'shape': (";
-  for (int d = 0; d < array.rank; ++d) {
-    text += std::to_string(array.size(d));
-    if (array.rank == 1 || d + 1 < array.rank) text += d + 1 < array.rank ? ", " : ",";
-  }
-  text += "), }";
-  const std::size_t unpadded = kMagic.size() + 4 + text.size() + 1;
-  text.append((kDataAlignment - unpadded % kDataAlignment) % kDataAlignment, ' ');
-  text += '\n';
-  std::string file(kMagic);
-  file += '\x01';
-  file += '\0';
-  file += static_cast<char>(text.size() & 0xff);
-  file += static_cast<char>(text.size() >> 8);
-  return file + text;
-}
-
 }  // namespace
 
 const char* name_of(NpyType type) {
@@ -456,8 +431,33 @@ float half_to_float(std::uint16_t half) {
   return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
 }
 
+std::string npy_header(const View& array) {
+  std::string descr;
+  switch (array.type) {
+    case DataType::kFloat32: descr = "<f4"; break;
+    case DataType::kInt32: descr = "<i4"; break;
+    case DataType::kBool: descr = "|b1"; break;
+    default: throw Error(std::string("npy: cannot write ") + name_of(array.type));
+  }
+  std::string text = "{'descr': '" + descr + "', 'fortran_order': False, 'shape': (";
+  for (int d = 0; d < array.rank; ++d) {
+    text += std::to_string(array.size(d));
+    if (array.rank == 1 || d + 1 < array.rank) text += d + 1 < array.rank ? ", " : ",";
+  }
+  text += "), }";
+  const std::size_t unpadded = kMagic.size() + 4 + text.size() + 1;
+  text.append((kDataAlignment - unpadded % kDataAlignment) % kDataAlignment, ' ');
+  text += '\n';
+  std::string file(kMagic);
+  file += '\x01';
+  file += '\0';
+  file += static_cast<char>(text.size() & 0xff);
+  file += static_cast<char>(text.size() >> 8);
+  return file + text;
+}
+
 void write_npy(FileWriter& writer, const View& array) {
-  writer.write(header_text(array));
+  writer.write(npy_header(array));
   const std::size_t bytes = size_of(array.type);
   std::int64_t count = 1;
   for (int d = 0; d < array.rank; ++d) count *= array.size(d);
