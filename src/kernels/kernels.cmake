@@ -1,1 +1,13 @@
-# The only place that knows how kernels are compiled: instruction sets and SIMD library.
+# How kernels are compiled: one source (sweep-inl.h), once for each instruction set. Only these files get
+# instruction-set flags; nothing in them may be an inline function with a name that others share, or the
+# linker could hand AVX-512 code to a CPU without it (docs/design/isa.md).
+# -O3 also in RelWithDebInfo: the kernels are nothing but loops.
+set(fovea_kernel_flags $<$<NOT:$<CONFIG:Debug>>:-O3>)
+set_source_files_properties(kernels/sweep_scalar.cc PROPERTIES COMPILE_OPTIONS
+  "${fovea_kernel_flags};-fno-tree-vectorize;-fno-tree-slp-vectorize")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set_source_files_properties(kernels/sweep_avx2.cc PROPERTIES COMPILE_OPTIONS
+    "${fovea_kernel_flags};-mavx2;-mfma")
+  set_source_files_properties(kernels/sweep_avx512.cc PROPERTIES COMPILE_OPTIONS
+    "${fovea_kernel_flags};-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mfma")
+endif()

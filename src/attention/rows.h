@@ -1,0 +1,29 @@
+// Turns queries of a batch into the kernels' rows: where each reads, what it sees, where it writes.
+#pragma once
+
+#include "attention/checks.h"
+#include "fovea/attend.h"
+#include "kernels/sweep.h"
+
+namespace fovea::attention {
+
+struct Call {
+  const Inputs& inputs;
+  const Options& options;
+  const Outputs& outputs;
+  Sizes z;
+};
+
+// How many keys query i of sequence b sees by lengths and causality: the keys [0, that).
+std::int64_t visible_keys(const Call& call, std::int64_t b, std::int64_t i);
+
+// Query i of head h of sequence b, with places for all outputs but `rows`.
+kernels::Row row_of(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i);
+
+// The same query for `rows` alone, place r.
+kernels::Row whole_row_of(const Call& call, std::int64_t b, std::int64_t h, std::int64_t r);
+
+// A sweep over the keys of sequence b, head g, that has no rows yet; for all outputs but `rows`.
+kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t g);
+
+}  // namespace fovea::attention

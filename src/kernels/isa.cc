@@ -1,0 +1,84 @@
+#include "fovea/isa.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <string>
+
+#include "fovea/error.h"
+
+namespace fovea {
+namespace {
+
+constexpr Isa kAll[] = {Isa::kAvx512, Isa::kAvx2, Isa::kScalar};  // best first
+
+bool cpu_has(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar: return true;
+#if defined(__x86_64__)
+    // What sweep_avx2.cc and sweep_avx512.cc are compiled with; the builtins ask the system too.
+    case Isa::kAvx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case Isa::kAvx512:
+      return cpu_has(Isa::kAvx2) && __builtin_cpu_supports("avx512f") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl");
+#endif
+    default: return false;
+  }
+}
+
+// Refuses `name`. `said_by` is "" or "FOVEA_ISA=".
+[[noreturn]] void refuse(const std::string& said_by, std::string_view name) {
+  std::string names;
+  for (Isa isa : available_isas()) names += (names.empty() ? "" : ", ") + std::string(name_of(isa));
+  throw Error("isa: " + said_by + std::string(name) + " is not one of " + names +
+              " (what this CPU can run)");
+}
+
+Isa chosen(std::string_view name, const std::string& said_by) {
+  for (Isa isa : available_isas()) {
+    if (name == name_of(isa)) return isa;
+  }
+  refuse(said_by, name);
+}
+
+Isa first_choice() {
+  const char* name = std::getenv("FOVEA_ISA");
+  if (name != nullptr && *name != '\0') return chosen(name, "FOVEA_ISA=");
+  return available_isas().front();
+}
+
+// A bad FOVEA_ISA throws at each use, until it is mended.
+std::atomic<Isa>& current() {
+  static std::atomic<Isa> isa{first_choice()};
+  return isa;
+}
+
+}  // namespace
+
+const char* name_of(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar: return "scalar";
+    case Isa::kAvx2: return "avx2";
+    case Isa::kAvx512: return "avx512";
+  }
+  return "?";
+}
+
+std::vector<Isa> available_isas() {
+  std::vector<Isa> isas;
+  for (Isa isa : kAll) {
+    if (cpu_has(isa)) isas.push_back(isa);
+  }
+  return isas;
+}
+
+Isa current_isa() { return current().load(std::memory_order_relaxed); }
+
+void set_isa(Isa isa) {
+  if (!cpu_has(isa)) refuse("", name_of(isa));
+  current().store(isa, std::memory_order_relaxed);
+}
+
+Isa isa_from_name(std::string_view name) { return chosen(name, ""); }
+
+}  // namespace fovea

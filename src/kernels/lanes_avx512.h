@@ -1,0 +1,75 @@
+// 16 floats of AVX-512. See lanes_scalar.h for what each function means.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace fovea::kernels {
+namespace {
+
+using Floats = __m512;
+constexpr int kLanes = 16;
+
+// Register tile: 24 sums, 4 loads and a broadcast of 32 registers; 10 loads for 24 multiply-adds.
+constexpr int kTileRows = 6;
+constexpr int kTileVectors = 4;
+
+inline __mmask16 first(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
+
+inline Floats load(const float* p) { return _mm512_loadu_ps(p); }
+inline void store(float* p, Floats x) { _mm512_storeu_ps(p, x); }
+inline Floats load_first(const float* p, std::int64_t n) {
+  return _mm512_maskz_loadu_ps(first(n), p);
+}
+inline void store_first(float* p, Floats x, std::int64_t n) {
+  _mm512_mask_storeu_ps(p, first(n), x);
+}
+inline Floats all(float x) { return _mm512_set1_ps(x); }
+
+inline Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+inline Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+inline Floats power_of_bits(Floats x) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 23));
+}
+inline Floats zero_where_less(Floats a, Floats b, Floats x) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ), x);
+}
+inline Floats pick_where_equal(Floats a, Floats b, Floats y, Floats x) {
+  return _mm512_mask_mov_ps(x, _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ), y);
+}
+inline Floats pick_first(std::int64_t n, Floats x, Floats y) {
+  return _mm512_mask_mov_ps(y, first(n), x);
+}
+inline std::uint32_t greater(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+
+inline float sum_of(Floats x) { return _mm512_reduce_add_ps(x); }
+inline float max_of(Floats x) { return _mm512_reduce_max_ps(x); }
+
+// 4 x 4 blocks within the quarters of the registers, then the quarters themselves.
+inline void transpose(Floats (&rows)[kLanes]) {
+  __m512 t[16];
+  for (int i = 0; i < 16; i += 4) {
+    const __m512 a = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+    const __m512 b = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+    const __m512 c = _mm512_unpacklo_ps(rows[i + 2], rows[i + 3]);
+    const __m512 d = _mm512_unpackhi_ps(rows[i + 2], rows[i + 3]);
+    t[i] = _mm512_shuffle_ps(a, c, 0x44);
+    t[i + 1] = _mm512_shuffle_ps(a, c, 0xee);
+    t[i + 2] = _mm512_shuffle_ps(b, d, 0x44);
+    t[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {
+    const __m512 a = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
+    const __m512 b = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xdd);
+    const __m512 c = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88);
+    const __m512 d = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xdd);
+    rows[i] = _mm512_shuffle_f32x4(a, c, 0x88);
+    rows[i + 4] = _mm512_shuffle_f32x4(b, d, 0x88);
+    rows[i + 8] = _mm512_shuffle_f32x4(a, c, 0xdd);
+    rows[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
+  }
+}
+
+}  // namespace
+}  // namespace fovea::kernels

@@ -1,0 +1,56 @@
+// A "vector" of one float: the same kernels without SIMD. The truth that the other sets are read
+// against.
+//
+// What a lanes_*.h has to offer is this file: a type, its width, tile sizes and 18 small functions.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace fovea::kernels {
+namespace {
+
+using Floats = float;
+constexpr int kLanes = 1;
+
+// Register tile: 4 x 2 sums, 2 loads and a broadcast fit the 16 registers.
+constexpr int kTileRows = 4;
+constexpr int kTileVectors = 2;
+
+inline Floats load(const float* p) { return *p; }
+inline void store(float* p, Floats x) { *p = x; }
+// The first n lanes, 0 <= n <= kLanes; the others read as 0 and are not touched in memory.
+inline Floats load_first(const float* p, std::int64_t n) { return n > 0 ? *p : 0.0f; }
+inline void store_first(float* p, Floats x, std::int64_t n) {
+  if (n > 0) *p = x;
+}
+inline Floats all(float x) { return x; }
+
+// a * b + c. One rounding where the set has the instruction; here two.
+inline Floats fma(Floats a, Floats b, Floats c) { return a * b + c; }
+// b when either is NaN.
+inline Floats max(Floats a, Floats b) { return a > b ? a : b; }
+// 2^n, from the float whose last bits hold n + 127.
+inline Floats power_of_bits(Floats x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  bits <<= 23;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+// x, but 0 in lanes where a < b. (NaN is not less.)
+inline Floats zero_where_less(Floats a, Floats b, Floats x) { return a < b ? 0.0f : x; }
+// x, but y in lanes where a == b.
+inline Floats pick_where_equal(Floats a, Floats b, Floats y, Floats x) { return a == b ? y : x; }
+// Lanes below n from x, the others from y.
+inline Floats pick_first(std::int64_t n, Floats x, Floats y) { return n > 0 ? x : y; }
+// Bit l: lane l of a is greater than lane l of b.
+inline std::uint32_t greater(Floats a, Floats b) { return a > b ? 1u : 0u; }
+
+inline float sum_of(Floats x) { return x; }
+inline float max_of(Floats x) { return x; }
+// rows[r] lane c  <->  rows[c] lane r
+inline void transpose(Floats (&)[kLanes]) {}
+
+}  // namespace
+}  // namespace fovea::kernels

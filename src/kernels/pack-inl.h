@@ -1,0 +1,82 @@
+// One block of keys, made ready: keys transposed into panels, values in whole vectors, mask and
+// bias as one array of floats. What no row of the sweep may see is not read.
+#pragma once
+
+#include <cstdint>
+
+namespace fovea::kernels {
+namespace {
+
+struct Block {
+  std::int64_t begin = 0;  // its first key
+  std::int64_t keys = 0;   // keys from there that some row may see by its length, at most kKeys
+  bool finite = true;      // every value read is
+};
+
+// added[r, j]: the bias of row r at key begin + j, -inf where it may not see it.
+inline void add_rows(const Sweep& a, const Block& block, float* added) {
+  for (int r = 0; r < a.row_count; ++r) {
+    const Row& row = a.rows[r];
+    float* to = added + r * kKeys;
+    const bool* mask = row.mask + block.begin * a.mask_step;
+    const float* bias = row.bias + block.begin * a.bias_step;
+    const std::int64_t seen = larger(0, smaller(block.keys, row.visible - block.begin));
+    for (std::int64_t j = 0; j < seen; ++j) {
+      const bool may = !a.masked || mask[j * a.mask_step];
+      to[j] = !may ? kHidden : a.biased ? bias[j * a.bias_step] : 0.0f;
+    }
+    for (std::int64_t j = seen; j < block.keys; ++j) to[j] = kHidden;
+  }
+}
+
+// seen[j]: some row may see key begin + j.
+inline void mark_seen(const Sweep& a, const Block& block, const float* added, bool* seen) {
+  for (std::int64_t j = 0; j < block.keys; ++j) seen[j] = added == nullptr;
+  if (added == nullptr) return;
+  for (int r = 0; r < a.row_count; ++r) {
+    for (std::int64_t j = 0; j < block.keys; ++j) {
+      seen[j] = seen[j] || added[r * kKeys + j] != kHidden;
+    }
+  }
+}
+
+// Keys become panels of kTileVectors vectors: panel[d, lane] = k[lane, d]. The last panel is as
+// narrow as the keys allow; lanes past the keys are 0.
+inline void pack_keys(const Sweep& a, const Block& block, const bool* seen, float* to) {
+  const std::int64_t vectors = (block.keys + kLanes - 1) / kLanes;
+  for (std::int64_t t = 0; t < vectors; ++t) {
+    const std::int64_t first_of_panel = t / kTileVectors * kTileVectors;
+    const std::int64_t panel_step = smaller(kTileVectors, vectors - first_of_panel) * kLanes;
+    float* panel = to + (first_of_panel * a.width + (t - first_of_panel)) * kLanes;
+    for (std::int64_t d = 0; d < a.width; d += kLanes) {
+      const std::int64_t n = smaller(kLanes, a.width - d);
+      Floats x[kLanes];
+      for (int l = 0; l < kLanes; ++l) {
+        const std::int64_t j = t * kLanes + l;
+        x[l] = all(0);
+        if (j < block.keys && seen[j]) x[l] = load_first(a.k + (block.begin + j) * a.k_step + d, n);
+      }
+      transpose(x);
+      for (std::int64_t i = 0; i < n; ++i) store(panel + (d + i) * panel_step, x[i]);
+    }
+  }
+}
+
+// Values become rows of whole vectors. Returns whether all of them are finite: 0 x is 0 then.
+inline bool pack_values(const Sweep& a, const Block& block, const bool* seen, float* to,
+                        std::int64_t step) {
+  Floats zero = all(0);
+  for (std::int64_t j = 0; j < block.keys; ++j) {
+    const float* from = a.v + (block.begin + j) * a.v_step;
+    for (std::int64_t e = 0; e < step; e += kLanes) {
+      const std::int64_t n = smaller(kLanes, larger(0, a.value_width - e));
+      const Floats x = seen[j] ? load_first(from + e, n) : all(0);
+      zero = fma(x, all(0), zero);
+      store(to + j * step + e, x);
+    }
+  }
+  return sum_of(zero) == 0;
+}
+
+}  // namespace
+}  // namespace fovea::kernels

@@ -1,0 +1,90 @@
+// The two products, in register tiles of R rows and C vectors.
+//
+// Each sum is one chain of multiply-adds in the order of d (or of j), whatever R and C: a row gives
+// the same bits in any tile.
+#pragma once
+
+#include <cstdint>
+
+namespace fovea::kernels {
+namespace {
+
+// s[r, j] = sum_d q[r, d] k[j, d]  for R rows and the C * kLanes keys of a panel [D, C * kLanes].
+template <int R, int C>
+void score_tile(const float* q, std::int64_t width, const float* panel, float* s) {
+  Floats sum[R][C];
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < C; ++c) sum[r][c] = all(0);
+  }
+  for (std::int64_t d = 0; d < width; ++d) {
+    Floats k[C];
+    for (int c = 0; c < C; ++c) k[c] = load(panel + (d * C + c) * kLanes);
+    for (int r = 0; r < R; ++r) {
+      const Floats x = all(q[r * width + d]);
+      for (int c = 0; c < C; ++c) sum[r][c] = fma(x, k[c], sum[r][c]);
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < C; ++c) store(s + r * kKeys + c * kLanes, sum[r][c]);
+  }
+}
+
+struct Blend {
+  const float* p;  // [R, kKeys]  weights
+  const float* v;  // [keys, v_step]
+  std::int64_t v_step;
+  std::int64_t keys;
+  const float* grow;  // [R]  what the old sums are multiplied with
+  float* sums;        // [R, step]
+  std::int64_t step;
+};
+
+// o[r, e] = grow[r] o[r, e] + sum_j p[r, j] v[j, e]  for R rows and C vectors of e.
+template <int R, int C>
+void blend_tile(const Blend& b) {
+  Floats sum[R][C];
+  for (int r = 0; r < R; ++r) {
+    const Floats grow = all(b.grow[r]);
+    for (int c = 0; c < C; ++c) sum[r][c] = grow * load(b.sums + r * b.step + c * kLanes);
+  }
+  for (std::int64_t j = 0; j < b.keys; ++j) {
+    Floats v[C];
+    for (int c = 0; c < C; ++c) v[c] = load(b.v + j * b.v_step + c * kLanes);
+    for (int r = 0; r < R; ++r) {
+      const Floats p = all(b.p[r * kKeys + j]);
+      for (int c = 0; c < C; ++c) sum[r][c] = fma(p, v[c], sum[r][c]);
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < C; ++c) store(b.sums + r * b.step + c * kLanes, sum[r][c]);
+  }
+}
+
+// kScoreTiles[R - 1][C - 1], kBlendTiles[R - 1][C - 1]: every tile up to the full one, for the
+// edges.
+using ScoreTile = void (*)(const float*, std::int64_t, const float*, float*);
+using BlendTile = void (*)(const Blend&);
+
+template <int R, int C>
+struct Tiles {
+  static constexpr void fill(ScoreTile (&scores)[kTileRows][kTileVectors],
+                             BlendTile (&blends)[kTileRows][kTileVectors]) {
+    scores[R - 1][C - 1] = score_tile<R, C>;
+    blends[R - 1][C - 1] = blend_tile<R, C>;
+    if constexpr (C > 1) {
+      Tiles<R, C - 1>::fill(scores, blends);
+    } else if constexpr (R > 1) {
+      Tiles<R - 1, kTileVectors>::fill(scores, blends);
+    }
+  }
+};
+
+struct TileTable {
+  ScoreTile scores[kTileRows][kTileVectors] = {};
+  BlendTile blends[kTileRows][kTileVectors] = {};
+  constexpr TileTable() { Tiles<kTileRows, kTileVectors>::fill(scores, blends); }
+};
+constexpr TileTable kTiles;  // made by the compiler: no code of this set runs at start-up
+
+}  // namespace
+}  // namespace fovea::kernels
