@@ -5,6 +5,7 @@
 namespace fovea::cli {
 
 void add_commands(CLI::App& app) {
+  add_attend(app);
   add_evaluate(app);
 }
 

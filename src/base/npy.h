@@ -64,8 +64,10 @@ void copy_to_int64(const NpyArray& array, std::int64_t* result);
 // Exact: every half, the subnormal ones too, is a float.
 float half_to_float(std::uint16_t half);
 
-// A whole .npy file in memory's order: version 1.0, row-major. float32, int32, bool views, any
-// strides.
+// A whole .npy file, version 1.0, row-major: float32, int32 or bool views of any strides.
 void write_npy(FileWriter& writer, const View& array);
+
+// What such a file begins with; dense row-major elements follow it.
+std::string npy_header(const View& array);
 
 }  // namespace fovea

@@ -1,0 +1,434 @@
+#include "app/attend_explain.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+#include "fovea/error.h"
+#include "fovea/isa.h"
+
+namespace fovea {
+namespace {
+
+constexpr double kHidden = -std::numeric_limits<double>::infinity();
+
+// A small matrix of doubles.
+struct Matrix {
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  std::vector<double> values;
+
+  Matrix(std::int64_t r, std::int64_t c)
+      : rows(r), columns(c), values(static_cast<std::size_t>(r * c)) {}
+  double& at(std::int64_t r, std::int64_t c) {
+    return values[static_cast<std::size_t>(r * columns + c)];
+  }
+  double at(std::int64_t r, std::int64_t c) const {
+    return values[static_cast<std::size_t>(r * columns + c)];
+  }
+};
+
+// One element of a view that broadcasts.
+std::int64_t place(const View& view, std::array<std::int64_t, 4> index) {
+  std::int64_t at = 0;
+  for (int d = 0; d < kMaxRank; ++d) {
+    if (view.size(d) > 1) at += index[static_cast<std::size_t>(d)] * view.step(d);
+  }
+  return at;
+}
+
+double float_at(const View& view, std::array<std::int64_t, 4> index) {
+  return static_cast<double>(static_cast<const float*>(view.data)[place(view, index)]);
+}
+
+// The steps for one head.
+struct Steps {
+  Matrix q, k, v;
+  Matrix products;  // q_i . k_j
+  Matrix scaled;    // x scale
+  Matrix biased;    // + bias
+  Matrix masked;    // hidden: -infinity
+  Matrix weights;   // softmax of the rows
+  Matrix output;    // sum_j p_ij v_j
+  Matrix mean;      // of the values that the query may see
+
+  explicit Steps(const AttendSizes& s)
+      : q(s.N, s.D),
+        k(s.M, s.D),
+        v(s.M, s.E),
+        products(s.N, s.M),
+        scaled(s.N, s.M),
+        biased(s.N, s.M),
+        masked(s.N, s.M),
+        weights(s.N, s.M),
+        output(s.N, s.E),
+        mean(s.N, s.E) {}
+};
+
+bool hides(const AttendArrays& arrays) {
+  return arrays.inputs.mask.given() || !arrays.key_lengths.empty() || !arrays.query_lengths.empty();
+}
+
+bool may_see(const AttendArrays& arrays, Causal causal, std::array<std::int64_t, 4> at) {
+  const auto [b, h, i, j] = at;
+  const auto sequence = static_cast<std::size_t>(b);
+  const std::int64_t m = arrays.key_lengths.empty() ? arrays.sizes.M : arrays.key_lengths[sequence];
+  const std::int64_t n =
+      arrays.query_lengths.empty() ? arrays.sizes.N : arrays.query_lengths[sequence];
+  if (i >= n || j >= m) return false;
+  if (causal == Causal::kBottomRight && j > i + m - n) return false;
+  if (causal == Causal::kTopLeft && j > i) return false;
+  const View& mask = arrays.inputs.mask;
+  return !mask.given() || static_cast<const bool*>(mask.data)[place(mask, at)];
+}
+
+// p_j = exp(s_j - max) / sum, and zeros for a row that sees nothing.
+void softmax_row(const Matrix& scores, std::int64_t i, Matrix* weights) {
+  double largest = kHidden;
+  double sum = 0;
+  for (std::int64_t j = 0; j < scores.columns; ++j) largest = std::max(largest, scores.at(i, j));
+  for (std::int64_t j = 0; j < scores.columns; ++j) {
+    const double score = scores.at(i, j);
+    weights->at(i, j) = score == kHidden ? 0 : std::exp(score - largest);
+    sum += weights->at(i, j);
+  }
+  for (std::int64_t j = 0; j < scores.columns; ++j) {
+    if (scores.at(i, j) != kHidden) weights->at(i, j) /= sum;
+  }
+}
+
+Steps work_out(const AttendArrays& arrays, const Options& options, std::int64_t b, std::int64_t h) {
+  const AttendSizes& s = arrays.sizes;
+  const Inputs& inputs = arrays.inputs;
+  const std::int64_t g = h / (s.H / s.G);
+  const double scale = scale_of(options, s.D);
+  Steps steps(s);
+  for (std::int64_t i = 0; i < s.N; ++i) {
+    for (std::int64_t d = 0; d < s.D; ++d) steps.q.at(i, d) = float_at(inputs.q, {b, h, i, d});
+  }
+  for (std::int64_t j = 0; j < s.M; ++j) {
+    for (std::int64_t d = 0; d < s.D; ++d) steps.k.at(j, d) = float_at(inputs.k, {b, g, j, d});
+    for (std::int64_t e = 0; e < s.E; ++e) steps.v.at(j, e) = float_at(inputs.v, {b, g, j, e});
+  }
+  for (std::int64_t i = 0; i < s.N; ++i) {
+    std::int64_t seen = 0;
+    for (std::int64_t j = 0; j < s.M; ++j) {
+      for (std::int64_t d = 0; d < s.D; ++d) {
+        steps.products.at(i, j) += steps.q.at(i, d) * steps.k.at(j, d);
+      }
+      steps.scaled.at(i, j) = scale * steps.products.at(i, j);
+      steps.biased.at(i, j) = steps.scaled.at(i, j);
+      if (inputs.bias.given()) steps.biased.at(i, j) += float_at(inputs.bias, {b, h, i, j});
+      const bool hidden = !may_see(arrays, options.causal, {b, h, i, j}) ||
+                          (inputs.bias.given() && float_at(inputs.bias, {b, h, i, j}) == kHidden);
+      steps.masked.at(i, j) = hidden ? kHidden : steps.biased.at(i, j);
+      seen += hidden ? 0 : 1;
+    }
+    softmax_row(steps.masked, i, &steps.weights);
+    for (std::int64_t j = 0; j < s.M; ++j) {
+      if (steps.masked.at(i, j) == kHidden) continue;  // 0 x NaN would be NaN
+      for (std::int64_t e = 0; e < s.E; ++e) {
+        steps.output.at(i, e) += steps.weights.at(i, j) * steps.v.at(j, e);
+        steps.mean.at(i, e) += steps.v.at(j, e) / static_cast<double>(seen);
+      }
+    }
+  }
+  return steps;
+}
+
+// `digits` significant ones, without an exponent from 1e-7 to 1e9, without zeros at the end.
+std::string plain(double value, int digits) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
+  if (value == 0) return "0";
+  std::array<char, 64> text{};
+  const double size = std::abs(value);
+  if (size < 1e-7 || size >= 1e9) {
+    std::snprintf(text.data(), text.size(), "%.*e", digits - 1, value);
+    return text.data();
+  }
+  const int decimals = std::max(0, digits - 1 - static_cast<int>(std::floor(std::log10(size))));
+  std::snprintf(text.data(), text.size(), "%.*f", decimals, value);
+  std::string result = text.data();
+  if (result.find('.') != std::string::npos) {
+    result.erase(result.find_last_not_of('0') + 1);
+    if (result.back() == '.') result.pop_back();
+  }
+  return result;
+}
+
+// Few columns leave room for all the digits that a float has, and two more.
+int digits_for(std::int64_t columns) { return columns <= 4 ? 9 : columns <= 8 ? 6 : 4; }
+
+// Rows named `row` 0, 1, ...; columns `column` 0, 1, ...; numbers aligned at the point; "." is
+// hidden.
+std::string table(const Matrix& matrix, const char* row, const char* column) {
+  const auto across = static_cast<std::size_t>(matrix.columns);
+  std::vector<std::string> cells;
+  std::vector<std::size_t> left(across, 0);
+  std::vector<std::size_t> right(across, 0);
+  const auto whole = [](const std::string& cell) { return std::min(cell.find('.'), cell.size()); };
+  for (std::int64_t r = 0; r < matrix.rows; ++r) {
+    for (std::int64_t c = 0; c < matrix.columns; ++c) {
+      const double value = matrix.at(r, c);
+      cells.push_back(value == kHidden ? "." : plain(value, digits_for(matrix.columns)));
+      const std::size_t before = value == kHidden ? 1 : whole(cells.back());
+      const auto at = static_cast<std::size_t>(c);
+      left[at] = std::max(left[at], before);
+      right[at] = std::max(right[at], cells.back().size() - before);
+    }
+  }
+  const std::string name(row);
+  const std::size_t label =
+      name.size() + 1 + std::to_string(std::max<std::int64_t>(matrix.rows - 1, 0)).size();
+  std::string head = "   " + std::string(label, ' ');
+  std::string body;
+  for (std::size_t c = 0; c < across; ++c) {
+    const std::string title = *column == '\0' ? "" : std::string(column) + " " + std::to_string(c);
+    if (title.size() > left[c] + right[c]) left[c] = title.size() - right[c];
+    head += "   " + title + std::string(left[c] + right[c] - title.size(), ' ');
+  }
+  for (std::int64_t r = 0; r < matrix.rows; ++r) {
+    std::string line = name + " " + std::to_string(r);
+    line = "   " + line + std::string(label - line.size(), ' ');
+    for (std::size_t c = 0; c < across; ++c) {
+      const std::string& cell = cells[static_cast<std::size_t>(r) * across + c];
+      const std::size_t before = cell == "." ? 1 : whole(cell);
+      line += "   " + std::string(left[c] - before, ' ') + cell +
+              std::string(right[c] - (cell.size() - before), ' ');
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    body += line + "\n";
+  }
+  head.erase(head.find_last_not_of(' ') + 1);
+  return (head.empty() ? "" : head + "\n") + body;
+}
+
+// "1 x 10 + 0 x 30", at most four terms written out.
+std::string sum_text(const std::vector<std::pair<double, double>>& terms) {
+  constexpr std::size_t kTerms = 4;
+  std::string text;
+  for (std::size_t t = 0; t < std::min(terms.size(), kTerms); ++t) {
+    text += (t > 0 ? " + " : "") + plain(terms[t].first, 9) + " x " + plain(terms[t].second, 9);
+  }
+  return text + (terms.size() > kTerms ? " + ..." : "");
+}
+
+// The first query that sees a key, and its favourite; -1 when none does.
+std::pair<std::int64_t, std::int64_t> example_of(const Steps& steps) {
+  for (std::int64_t i = 0; i < steps.masked.rows; ++i) {
+    std::int64_t best = -1;
+    for (std::int64_t j = 0; j < steps.masked.columns; ++j) {
+      if (steps.masked.at(i, j) == kHidden) continue;
+      if (best < 0 || steps.weights.at(i, j) > steps.weights.at(i, best)) best = j;
+    }
+    if (best >= 0) return {i, best};
+  }
+  return {-1, -1};
+}
+
+std::string scale_text(const AttendRequest& request, const AttendSizes& s) {
+  const std::string value = plain(scale_of(request.options, s.D), 9);
+  if (request.options.scale) return value + " (--scale)";
+  return value + " = 1 / sqrt(" + std::to_string(s.D) +
+         "), so that wider keys do not make larger scores";
+}
+
+std::string causal_text(Causal causal) {
+  if (causal == Causal::kBottomRight)
+    return "later keys (causal, aligned at the last query and key)";
+  return "later keys (causal, aligned at the first query and key)";
+}
+
+std::string hidden_text(const AttendArrays& arrays, Causal causal) {
+  std::string text;
+  const auto add = [&](const std::string& reason) { text += (text.empty() ? "" : "; ") + reason; };
+  if (causal != Causal::kNone) add(causal_text(causal));
+  if (!arrays.key_lengths.empty()) add("keys past their sequence's length");
+  if (!arrays.query_lengths.empty()) add("all keys, from queries past their sequence's length");
+  if (arrays.inputs.mask.given()) add("what the mask says");
+  if (arrays.inputs.bias.given()) add("where the bias is -infinity");
+  return text;
+}
+
+std::string inputs_text(const Steps& steps) {
+  return "What goes in: each query asks, each key offers, each value is what a key brings.\n" +
+         table(steps.q, "query", "") + "\n" + table(steps.k, "key", "") + "\n" +
+         table(steps.v, "value", "");
+}
+
+std::string scores_text(const AttendArrays& arrays, const AttendRequest& request,
+                        const Steps& steps, int* number) {
+  const auto [i, j] = example_of(steps);
+  const auto next = [&] { return "\n" + std::to_string((*number)++) + ". "; };
+  std::string text = next() +
+                     "Scores: how well does a query match a key? The sum of the products of their "
+                     "numbers, Q K^T.\n" +
+                     table(steps.products, "query", "key");
+  if (i >= 0) {
+    std::vector<std::pair<double, double>> terms;
+    for (std::int64_t d = 0; d < steps.q.columns; ++d) {
+      terms.emplace_back(steps.q.at(i, d), steps.k.at(j, d));
+    }
+    text += "   For example query " + std::to_string(i) + ", key " + std::to_string(j) + ": " +
+            sum_text(terms) + " = " + plain(steps.products.at(i, j), 9) + "\n";
+  }
+  text += next() + "Scaled scores: times " + scale_text(request, arrays.sizes) + ".\n" +
+          table(steps.scaled, "query", "key");
+  if (arrays.inputs.bias.given()) {
+    text += next() + "Scores with the bias added.\n" + table(steps.biased, "query", "key");
+  }
+  if (hides(arrays) || request.options.causal != Causal::kNone || arrays.inputs.bias.given()) {
+    text += next() + "Masked scores: a point is hidden, a score of -infinity. Hidden are " +
+            hidden_text(arrays, request.options.causal) + ".\n" +
+            table(steps.masked, "query", "key");
+  }
+  return text;
+}
+
+std::string weights_text(const Steps& steps, int* number) {
+  const auto [i, j] = example_of(steps);
+  std::string text =
+      "\n" + std::to_string((*number)++) +
+      ". Weights: softmax makes each row positive with sum 1: exp(score) / the row's "
+      "sum of exp(score).\n" +
+      table(steps.weights, "query", "key");
+  if (i >= 0) {
+    double largest = kHidden;
+    double sum = 0;
+    for (std::int64_t c = 0; c < steps.masked.columns; ++c) {
+      largest = std::max(largest, steps.masked.at(i, c));
+    }
+    for (std::int64_t c = 0; c < steps.masked.columns; ++c) {
+      sum += std::exp(steps.masked.at(i, c) - largest);
+    }
+    text += "   For example query " + std::to_string(i) + ", key " + std::to_string(j) + ": exp(" +
+            plain(steps.masked.at(i, j), 9) + " - " + plain(largest, 9) + ") / " + plain(sum, 9) +
+            " = " + plain(steps.weights.at(i, j), 9) +
+            " (the row's largest score is taken off first: the same weights, and exp cannot "
+            "overflow)\n";
+  }
+  return text;
+}
+
+std::string output_text(const Steps& steps, int* number) {
+  const std::int64_t i = example_of(steps).first;
+  std::string text = "\n" + std::to_string((*number)++) +
+                     ". Output: the values, each times its weight, added up.\n" +
+                     table(steps.output, "query", "");
+  if (i >= 0) {
+    std::vector<std::pair<double, double>> terms;
+    for (std::int64_t j = 0; j < steps.v.rows; ++j) {
+      if (steps.masked.at(i, j) == kHidden) continue;
+      terms.emplace_back(steps.weights.at(i, j), steps.v.at(j, 0));
+    }
+    text += "   For example query " + std::to_string(i) + ", first number: " + sum_text(terms) +
+            " = " + plain(steps.output.at(i, 0), 9) + "\n";
+  }
+  return text;
+}
+
+std::string mean_text(const Steps& steps, int* number) {
+  Matrix moved = steps.output;
+  for (std::size_t n = 0; n < moved.values.size(); ++n) moved.values[n] -= steps.mean.values[n];
+  return "\n" + std::to_string((*number)++) +
+         ". Beside it the plain mean, sum(v) / n over the values that the query may see, which "
+         "looks nowhere.\n" +
+         table(steps.mean, "query", "") +
+         "   The output less the plain mean is what attention did:\n" + table(moved, "query", "");
+}
+
+// The largest |a - b|; infinite when one is not finite and the other is not the same.
+double difference(const std::vector<double>& wanted, const float* found) {
+  double worst = 0;
+  for (std::size_t n = 0; n < wanted.size(); ++n) {
+    const auto value = static_cast<double>(found[n]);
+    if ((std::isnan(wanted[n]) && std::isnan(value)) || wanted[n] == value) continue;
+    const double apart = std::abs(wanted[n] - value);
+    worst = std::isfinite(apart) ? std::max(worst, apart) : INFINITY;
+  }
+  return worst;
+}
+
+double largest_of(const Matrix& matrix) {
+  double largest = 0;
+  for (const double value : matrix.values) {
+    if (std::isfinite(value)) largest = std::max(largest, std::abs(value));
+  }
+  return largest;
+}
+
+// What float32 may cost. A score is a sum of D products, each good to 2^-24 of itself; an error x
+// of the scores changes a weight by 2 x of itself at most.
+struct Tolerance {
+  double weight = 0;
+  double output = 0;
+};
+
+Tolerance tolerance_of(const Steps& steps, double scale) {
+  const auto width = static_cast<double>(steps.q.columns);
+  const double terms = std::abs(scale) * width * largest_of(steps.q) * largest_of(steps.k);
+  Tolerance result;
+  if (!(terms < 1e38)) return {INFINITY, INFINITY};  // beyond float32: infinite scores there
+  result.weight = 0x1p-22 * (4 + (width + 2) * terms + 2 * largest_of(steps.biased));
+  result.output = (result.weight * static_cast<double>(steps.v.rows) + 0x1p-20) *
+                  std::max(largest_of(steps.v), 1e-30);
+  return result;
+}
+
+void check_size(const AttendSizes& s) {
+  const std::int64_t largest = std::max({s.N, s.M, s.D, s.E});
+  if (largest <= kMaxExplained && s.B * s.H <= kMaxExplainedHeads) return;
+  const std::string most = std::to_string(kMaxExplained);
+  throw Error("attend: --explain shows every number, so it takes at most " + most +
+              " queries, keys and features and " + std::to_string(kMaxExplainedHeads) +
+              " heads; these have " + std::to_string(s.N) + " queries, " + std::to_string(s.M) +
+              " keys, widths " + std::to_string(s.D) + " and " + std::to_string(s.E) + " and " +
+              std::to_string(s.B * s.H) +
+              " heads. Cut them, as in numpy.save('q_small.npy', q[..., :" + most + ", :" + most +
+              "]), q[0] for one batch or head");
+}
+
+}  // namespace
+
+std::string explain_attend(const AttendArrays& arrays, const AttendRequest& request,
+                           Threads& threads) {
+  const AttendSizes& s = arrays.sizes;
+  check_size(s);
+  AttendRequest all_rows = request;
+  all_rows.rows.clear();
+  for (std::int32_t i = 0; i < s.N; ++i) all_rows.rows.push_back(i);
+  const AttendResult engine = run_attend(arrays, all_rows, threads);
+
+  std::string text;
+  double weight_difference = 0;
+  double output_difference = 0;
+  for (std::int64_t head = 0; head < s.B * s.H; ++head) {
+    const Steps steps = work_out(arrays, request.options, head / s.H, head % s.H);
+    if (s.B * s.H > 1) {
+      text += "==== batch " + std::to_string(head / s.H) + ", head " + std::to_string(head % s.H) +
+              " (keys and values of key head " + std::to_string(head % s.H / (s.H / s.G)) + ")\n\n";
+    }
+    int number = 1;
+    text += inputs_text(steps) + scores_text(arrays, request, steps, &number) +
+            weights_text(steps, &number) + output_text(steps, &number) + mean_text(steps, &number) +
+            "\n";
+    const double weight = difference(steps.weights.values, engine.rows.data() + head * s.N * s.M);
+    const double output = difference(steps.output.values, engine.out.data() + head * s.N * s.E);
+    const Tolerance allowed = tolerance_of(steps, scale_of(request.options, s.D));
+    if (!(weight <= allowed.weight) || !(output <= allowed.output)) {
+      throw Error("attend: these steps and the engine disagree by " + plain(weight, 3) +
+                  " in a weight and " + plain(output, 3) +
+                  " in the output; please report these arrays as a bug of fovea");
+    }
+    weight_difference = std::max(weight_difference, weight);
+    output_difference = std::max(output_difference, output);
+  }
+  return text + "Checked: the engine (float32, " + name_of(current_isa()) +
+         ") gives the same weights to within " + plain(weight_difference, 2) +
+         " and the same output to within " + plain(output_difference, 2) + ".\n";
+}
+
+}  // namespace fovea
