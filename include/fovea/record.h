@@ -1,7 +1,7 @@
 // Records: what the parts of fovea hand to each other and to the reader. Plain data, no methods.
 //
-// A record's JSON (docs/record.md) has these names, in this order. Spans are half-open and count code
-// points of the reader's own text. A word is a run without white space.
+// A record's JSON (docs/record.md) has these names, in this order. Spans are half-open and count
+// code points of the reader's own text. A word is a run without white space.
 #pragma once
 
 #include <cstdint>

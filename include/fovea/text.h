@@ -29,7 +29,7 @@ std::u32string code_points(std::string_view utf8);
 std::string to_utf8(std::u32string_view text);
 
 bool is_space(char32_t c);
-bool is_punctuation(char32_t c);           // Unicode's categories P*
+bool is_punctuation(char32_t c);  // Unicode's categories P*
 std::string lower(
     std::string_view utf8);  // full mapping, final sigma included, no language's own rules
 

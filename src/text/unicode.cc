@@ -95,7 +95,8 @@ std::u32string code_points(std::string_view utf8) {
   for (std::size_t at = 0; at < utf8.size();) {
     const std::size_t length = sequence_length(utf8, at);
     if (length == 0) {
-      throw Error("text: byte " + std::to_string(at) + " is not UTF-8; convert the text to UTF-8");
+      throw Error("text: byte " + std::to_string(at + 1) +
+                  " is not UTF-8; convert the text to UTF-8");
     }
     out += decode(utf8, at, length);
     at += length;
