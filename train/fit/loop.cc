@@ -1,0 +1,282 @@
+#include "loop.h"
+
+#include <ATen/Parallel.h>
+
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <numeric>
+
+#include "batches.h"
+#include "checkpoint.h"
+#include "events.h"
+#include "export.h"
+#include "files.h"
+#include "greedy.h"
+#include "model.h"
+
+namespace fovea::fit {
+namespace {
+
+volatile std::sig_atomic_t stop_asked = 0;
+extern "C" void ask_to_stop(int) { stop_asked = 1; }
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+torch::ScalarType computing_type(const Arguments& arguments) {
+  if (arguments.precision == "fp32") return torch::kFloat;
+  if (arguments.precision == "bf16" || arguments.device != "cpu") return torch::kBFloat16;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512bf16")) return torch::kBFloat16;
+#endif
+  return torch::kFloat;
+}
+
+struct Validation {
+  double loss = 0;  // negative log-likelihood a target piece, in nats
+  std::string hypotheses;
+};
+
+class Fitting {
+ public:
+  Fitting(const Arguments& arguments, const train::IdPairs& train, const train::IdPairs& valid)
+      : arguments_(arguments),
+        device_(arguments.device),
+        type_(computing_type(arguments)),
+        parameters_(arguments.shape, arguments.seed, device_, type_),
+        model_(arguments.shape, parameters_, type_),
+        train_(train),
+        valid_(valid) {}
+
+  int run() {
+    start();
+    if (!arguments_.export_to.empty()) {
+      export_model(arguments_.export_to, arguments_.ids, arguments_.shape, parameters_, arguments_.half);
+      Event("export").add("step", state_.step).add("folder", arguments_.export_to).say();
+      return 0;
+    }
+    announce();
+    const double started = now(), seconds_before = state_.seconds;
+    Walk walk(train_, arguments_.batch_tokens, arguments_.seed, state_.place);
+    std::int64_t saved = state_.step;
+    double logged = now(), loss = 0;
+    std::int64_t tokens = 0, steps = 0;
+    while (state_.step < arguments_.steps && !stop_asked) {
+      if (arguments_.time_limit > 0 && now() - started > arguments_.time_limit) break;
+      const Batch batch = train_.batch(walk.next(), arguments_.shape, device_);
+      state_.place = walk.place();
+      ++state_.step;
+      loss += step(batch);
+      tokens += batch.target_tokens();
+      ++steps;
+      if (state_.step % arguments_.log_every == 0 || state_.step == arguments_.steps) {
+        progress(loss, tokens, steps, now() - logged);
+        logged = now(), loss = 0, tokens = 0, steps = 0;
+      }
+      state_.seconds = seconds_before + now() - started;
+      if (state_.step % arguments_.valid_every == 0 || state_.step == arguments_.steps) {
+        const double before = now();
+        if (!validate_and_judge()) break;
+        logged += now() - before;
+      }
+      if (state_.step % arguments_.checkpoint_every == 0) {
+        const double before = now();
+        save_checkpoint(arguments_.run, arguments_.shape, parameters_, state_);
+        saved = state_.step;
+        logged += now() - before;
+      }
+    }
+    state_.seconds = seconds_before + now() - started;
+    if (saved != state_.step) save_checkpoint(arguments_.run, arguments_.shape, parameters_, state_);
+    const bool complete = state_.step >= arguments_.steps || early_;
+    Event("end")
+        .add("step", state_.step)
+        .add("complete", std::int64_t{complete})
+        .add("seconds", state_.seconds)
+        .add("model", arguments_.run + "/model")
+        .say();
+    if (!complete) std::fprintf(stderr, "stopped at step %lld; --resume goes on\n", (long long)state_.step);
+    return 0;
+  }
+
+ private:
+  void start() {
+    std::filesystem::create_directories(arguments_.run + "/hypotheses");
+    const bool there = has_checkpoint(arguments_.run);
+    if (arguments_.resume || !arguments_.export_to.empty()) {
+      const auto found = load_checkpoint(arguments_.run, arguments_.shape, parameters_);
+      if (found) {
+        state_ = *found;
+      } else if (there || !arguments_.export_to.empty()) {
+        throw std::runtime_error(arguments_.run + ": no whole checkpoint to go on from");
+      }
+    } else if (there) {
+      throw std::runtime_error(arguments_.run +
+                               ": holds a training already; --resume goes on with it, or give another --run");
+    }
+    if (state_.step == 0 && !arguments_.init_from.empty()) import_model(arguments_.init_from, parameters_);
+  }
+
+  void announce() {
+    Event("start")
+        .add("step", state_.step)
+        .add("parameters", parameters_.count())
+        .add("pairs", train_.size())
+        .add("device", arguments_.device)
+        .add("precision", std::string(type_ == torch::kFloat ? "fp32" : "bf16"))
+        .add("threads", static_cast<std::int64_t>(at::get_num_threads()))
+        .say();
+    std::fprintf(stderr, "%s at step %lld: %.2f million parameters, %lld pairs, %s on %s, %d threads\n",
+                 state_.step > 0 ? "going on" : "starting", (long long)state_.step,
+                 static_cast<double>(parameters_.count()) / 1e6, (long long)train_.size(),
+                 type_ == torch::kFloat ? "fp32" : "bf16", arguments_.device.c_str(), at::get_num_threads());
+  }
+
+  double step(const Batch& batch) {
+    const auto number = static_cast<std::uint64_t>(state_.step);
+    // Only torch's own dropout draws from this generator; the fused one hashes seed and step.
+    torch::manual_seed(mix(arguments_.seed ^ mix(number)));
+    parameters_.clear_gradients();
+    const TokenLoss loss =
+        model_.loss(batch, arguments_.seed, number, arguments_.dropout, arguments_.smoothing);
+    loss.mean.backward();
+    const double norm =
+        adam_step(parameters_, arguments_.adam, rate_at(arguments_, state_.step), state_.step);
+    if (!std::isfinite(norm)) {
+      throw std::runtime_error("the gradient of step " + std::to_string(state_.step) +
+                               " is not finite; resume with a lower --rate");
+    }
+    norm_ = norm;
+    return loss.sums.smoothed / static_cast<double>(batch.target_tokens());
+  }
+
+  void progress(double loss, std::int64_t tokens, std::int64_t steps, double seconds) {
+    const double per_step = seconds / static_cast<double>(steps);
+    Event("progress")
+        .add("step", state_.step)
+        .add("steps", arguments_.steps)
+        .add("epoch", static_cast<double>(state_.place.epoch) +
+                          static_cast<double>(state_.place.index) / static_cast<double>(train_.size()))
+        .add("loss", loss / static_cast<double>(steps))
+        .add("norm", norm_)
+        .add("rate", rate_at(arguments_, state_.step))
+        .add("tokens_per_second", static_cast<double>(tokens) / seconds)
+        .add("eta", per_step * static_cast<double>(arguments_.steps - state_.step))
+        .say();
+  }
+
+  // False when the training should end early.
+  bool validate_and_judge() {
+    if (valid_.size() == 0) {
+      export_model(arguments_.run + "/model", arguments_.ids, arguments_.shape, parameters_, arguments_.half);
+      return true;
+    }
+    const Validation result = validate();
+    Event("valid")
+        .add("step", state_.step)
+        .add("loss", result.loss)
+        .add("hypotheses", result.hypotheses)
+        .add("seconds", state_.seconds)
+        .say();
+    if (result.loss < state_.best_loss) {
+      state_.best_loss = result.loss;
+      state_.validations_without_gain = 0;
+      export_model(arguments_.run + "/model", arguments_.ids, arguments_.shape, parameters_, arguments_.half);
+    } else {
+      ++state_.validations_without_gain;
+    }
+    early_ = arguments_.patience > 0 && state_.validations_without_gain >= arguments_.patience;
+    if (early_) std::fprintf(stderr, "no gain in %d validations: done\n", arguments_.patience);
+    return !early_;
+  }
+
+  // On the moving averages, as the exported model will be.
+  Validation validate() {
+    torch::NoGradGuard no_grad;
+    parameters_.refresh_leaves(true);
+    Validation result;
+    std::vector<std::int64_t> all(valid_.size());
+    std::iota(all.begin(), all.end(), 0);
+    double loss = 0, tokens = 0;
+    constexpr std::int64_t kPairs = 256;
+    for (std::int64_t begin = 0; begin < valid_.size(); begin += kPairs) {
+      const std::vector<std::int64_t> some(all.begin() + begin,
+                                           all.begin() + std::min(valid_.size(), begin + kPairs));
+      const Batch batch = valid_.batch(some, arguments_.shape, device_);
+      loss += model_.loss(batch, 0, 0, 0, arguments_.smoothing).sums.plain;
+      tokens += static_cast<double>(batch.target_tokens());
+    }
+    result.loss = loss / tokens;
+    const auto hypotheses = translate(model_, valid_, all, device_);
+    std::string lines;
+    for (const auto& ids : hypotheses) {
+      for (std::size_t i = 0; i < ids.size(); ++i) lines += (i ? " " : "") + std::to_string(ids[i]);
+      lines += '\n';
+    }
+    result.hypotheses = arguments_.run + "/hypotheses/" + std::to_string(state_.step) + ".ids";
+    write_whole(result.hypotheses, lines);
+    const std::int64_t shown = state_.step / arguments_.valid_every * 97 % valid_.size();
+    Event("sample")
+        .add("step", state_.step)
+        .add("pair", shown)
+        .add("source", std::vector<std::int32_t>(valid_.source(shown),
+                                                 valid_.source(shown) + valid_.source_length(shown)))
+        .add("hypothesis", hypotheses[shown])
+        .say();
+    parameters_.refresh_leaves(false);
+    return result;
+  }
+
+  const Arguments& arguments_;
+  torch::Device device_;
+  torch::ScalarType type_;
+  Parameters parameters_;
+  Model model_;
+  Corpus train_, valid_;
+  State state_;
+  double norm_ = 0;
+  bool early_ = false;
+};
+
+}  // namespace
+
+double rate_at(const Arguments& arguments, std::int64_t step) {
+  double factor = 1;
+  if (step < arguments.warmup) factor = static_cast<double>(step) / static_cast<double>(arguments.warmup);
+  const std::int64_t left = arguments.steps - step;
+  if (left < arguments.decay_steps) {
+    // The last step still moves.
+    factor = std::min(factor, static_cast<double>(left + 1) / static_cast<double>(arguments.decay_steps + 1));
+  }
+  return arguments.rate * factor;
+}
+
+int fit(Arguments arguments) {
+  if (arguments.threads > 0) at::set_num_threads(arguments.threads);
+  set_plain(arguments.plain);
+  const train::IdPairs train = train::read_ids(arguments.ids + "/train.ids");
+  const train::IdPairs valid = train::read_ids(arguments.ids + "/valid.ids");
+  if (train.size() == 0) throw std::runtime_error(arguments.ids + "/train.ids: holds no pairs");
+  if (valid.vocabulary != train.vocabulary) {
+    throw std::runtime_error(arguments.ids + ": train.ids and valid.ids have different vocabularies");
+  }
+  arguments.shape.vocabulary = train.vocabulary;
+  for (const auto* lengths : {&train.source_lengths, &train.target_lengths, &valid.source_lengths,
+                              &valid.target_lengths}) {
+    for (const std::int32_t length : *lengths) {
+      if (length > arguments.shape.positions) {
+        throw std::runtime_error(arguments.ids + ": a sentence has " + std::to_string(length) +
+                                 " pieces; give --positions at least that");
+      }
+    }
+  }
+  std::signal(SIGINT, ask_to_stop);
+  std::signal(SIGTERM, ask_to_stop);
+  return Fitting(arguments, train, valid).run();
+}
+
+}  // namespace fovea::fit

@@ -1,0 +1,37 @@
+// Marian's transformer, computed as transformers' MarianMTModel does.
+#pragma once
+
+#include "batches.h"
+#include "ops.h"
+#include "parameters.h"
+#include "shape.h"
+
+namespace fovea::fit {
+
+class Model {
+ public:
+  Model(const Shape& shape, Parameters& parameters, torch::ScalarType type)
+      : shape_(shape), parameters_(parameters), type_(type) {}
+
+  torch::Tensor encode(const Batch& batch, DropoutSource dropouts) const;
+  // Hidden rows, one for each target input.
+  torch::Tensor decode(const Batch& batch, const torch::Tensor& memory, DropoutSource dropouts) const;
+  TokenLoss loss(const Batch& batch, std::uint64_t seed, std::uint64_t step, double dropout,
+                 double smoothing) const;
+
+  // One decoding step of several sentences, each with one new row; caches hold earlier keys and values.
+  torch::Tensor embed_rows(const torch::Tensor& ids, const torch::Tensor& at, Dropout dropout) const;
+  torch::Tensor logits(const torch::Tensor& hidden) const;
+  torch::Tensor feed_forward(const torch::Tensor& x, const Affine& up, const Affine& down) const {
+    return linear(swish(linear(x, up.weight, up.bias)), down.weight, down.bias);
+  }
+  const Shape& shape() const { return shape_; }
+  const Parameters& parameters() const { return parameters_; }
+
+ private:
+  Shape shape_;
+  Parameters& parameters_;
+  torch::ScalarType type_;
+};
+
+}  // namespace fovea::fit

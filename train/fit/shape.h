@@ -1,0 +1,22 @@
+// What fixes a model's tensors.
+#pragma once
+
+namespace fovea::fit {
+
+struct Shape {
+  int vocabulary = 0;  // with end of sentence (0), unknown (1) and padding (last)
+  int width = 256;
+  int heads = 4;
+  int ffn = 1024;
+  int encoder_layers = 4;
+  int decoder_layers = 3;
+  int positions = 512;
+  bool mean_context = false;  // cross-attention asks with zeros: its context is the plain mean
+
+  int pad() const { return vocabulary - 1; }
+  bool operator==(const Shape&) const = default;
+};
+
+inline constexpr int kEndId = 0;
+
+}  // namespace fovea::fit

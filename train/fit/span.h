@@ -1,0 +1,14 @@
+// Batches are ragged: the rows of all sentences lie one after another, with no padding between them.
+#pragma once
+
+#include <cstdint>
+
+namespace fovea::fit {
+
+// One sentence in an attention: which rows ask, which rows answer.
+struct Span {
+  std::int32_t query_start = 0, query_length = 0;
+  std::int32_t key_start = 0, key_length = 0;
+};
+
+}  // namespace fovea::fit

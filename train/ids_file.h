@@ -1,0 +1,105 @@
+// The file that passes from `prepare` to `fit`: sentence pairs as piece ids.
+//
+// Little-endian, no padding:
+//   char  magic[8]            "FOVEAIDS"
+//   int32 version             1
+//   int32 vocabulary          number of ids; every id is in [0, vocabulary)
+//   int64 pairs
+//   int64 source_total, target_total
+//   int32 source_lengths[pairs], target_lengths[pairs]
+//   int32 source_ids[source_total], target_ids[target_total]
+// Both sides end with the end-of-sentence id. Standard library only, so that `fit` builds alone.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace fovea::train {
+
+struct IdPairs {
+  std::int32_t vocabulary = 0;
+  std::vector<std::int32_t> source_lengths, target_lengths;
+  std::vector<std::int32_t> source_ids, target_ids;
+
+  std::int64_t size() const { return static_cast<std::int64_t>(source_lengths.size()); }
+};
+
+inline constexpr char kIdsMagic[] = "FOVEAIDS";
+inline constexpr std::int32_t kIdsVersion = 1;
+
+inline void write_ids(const std::string& path, const IdPairs& pairs) {
+  std::ofstream out(path, std::ios::binary);
+  auto put = [&](const void* data, std::size_t bytes) {
+    out.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
+  };
+  const std::int64_t counts[3] = {pairs.size(), static_cast<std::int64_t>(pairs.source_ids.size()),
+                                  static_cast<std::int64_t>(pairs.target_ids.size())};
+  put(kIdsMagic, 8);
+  put(&kIdsVersion, 4);
+  put(&pairs.vocabulary, 4);
+  put(counts, sizeof counts);
+  for (const auto* part :
+       {&pairs.source_lengths, &pairs.target_lengths, &pairs.source_ids, &pairs.target_ids}) {
+    put(part->data(), part->size() * sizeof(std::int32_t));
+  }
+  out.flush();
+  if (!out) throw std::runtime_error(path + ": cannot write (is the disk full?)");
+}
+
+inline IdPairs read_ids(const std::string& path) {
+  std::ifstream in(path, std::ios::binary | std::ios::ate);
+  if (!in) throw std::runtime_error(path + ": cannot open; `fovea-prepare` writes it");
+  const std::int64_t bytes = in.tellg();
+  in.seekg(0);
+  auto fail = [&](const std::string& what) -> void {
+    throw std::runtime_error(path + ": " + what + "; write it again with `fovea-prepare`");
+  };
+  auto get = [&](void* data, std::size_t count) {
+    in.read(static_cast<char*>(data), static_cast<std::streamsize>(count));
+    if (!in) fail("the file ends too early");
+  };
+  char magic[8];
+  std::int32_t version = 0;
+  IdPairs pairs;
+  std::int64_t counts[3];
+  get(magic, 8);
+  if (std::memcmp(magic, kIdsMagic, 8) != 0) fail("not a file of ids");
+  get(&version, 4);
+  if (version != kIdsVersion) fail("version " + std::to_string(version) + " is not known");
+  get(&pairs.vocabulary, 4);
+  get(counts, sizeof counts);
+  for (std::int64_t count : counts) {
+    if (count < 0 || count > bytes / 4) fail("a count is impossible for a file of this size");
+  }
+  if (bytes != 40 + 4 * (2 * counts[0] + counts[1] + counts[2])) {
+    fail("its size differs from what its header says");
+  }
+  pairs.source_lengths.resize(counts[0]);
+  pairs.target_lengths.resize(counts[0]);
+  pairs.source_ids.resize(counts[1]);
+  pairs.target_ids.resize(counts[2]);
+  for (auto* part :
+       {&pairs.source_lengths, &pairs.target_lengths, &pairs.source_ids, &pairs.target_ids}) {
+    get(part->data(), part->size() * sizeof(std::int32_t));
+  }
+  auto check = [&](const std::vector<std::int32_t>& lengths, const std::vector<std::int32_t>& ids) {
+    std::int64_t total = 0;
+    for (std::int32_t length : lengths) {
+      if (length < 1) fail("a sentence has no ids");
+      total += length;
+    }
+    if (total != static_cast<std::int64_t>(ids.size())) fail("lengths and ids disagree");
+    for (std::int32_t id : ids) {
+      if (id < 0 || id >= pairs.vocabulary) fail("id " + std::to_string(id) + " is out of range");
+    }
+  };
+  check(pairs.source_lengths, pairs.source_ids);
+  check(pairs.target_lengths, pairs.target_ids);
+  return pairs;
+}
+
+}  // namespace fovea::train

@@ -1,0 +1,193 @@
+// fovea-prepare: parallel text in; a vocabulary and files of ids out, ready for fovea-fit.
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "../ids_file.h"
+#include "pairs.h"
+#include "vocabulary.h"
+
+namespace {
+
+using fovea::train::IdPairs;
+using fovea::train::TextPair;
+using fovea::train::Vocabulary;
+
+constexpr char kHelp[] =
+    R"(fovea-prepare: from parallel text to what fovea-fit reads
+
+  fovea-prepare --out DIR --train A.tsv.gz [B.tsv.gz ...] --valid V.tsv [W.tsv ...]
+  fovea-prepare --out DIR --source a.fr --target a.en --valid-source v.fr --valid-target v.en
+
+Writes into DIR: train.ids, valid.ids, and the vocabulary in MarianMT's layout (source.spm, target.spm,
+vocab.json, tokenizer_config.json). A .tsv line is `source TAB target`; .gz is unpacked.
+
+  --vocab N            pieces in the joint vocabulary (8000)
+  --vocab-from DIR     take the vocabulary of this model folder; learn none
+  --max-length N       leave out training pairs with a side of more than N pieces (200)
+  --typographic P      give a share P of the sources that have the apostrophe ' the typographic one
+                       instead, as books print it (0); which ones depends on the text alone
+  --source-lang, --target-lang   names for tokenizer_config.json
+
+Try:  printf 'un chat\ta cat\nun chien\ta dog\n' > t.tsv &&
+      fovea-prepare --out ids --train t.tsv --valid t.tsv --vocab 24
+)";
+
+struct Arguments {
+  std::string out, source, target, valid_source, valid_target, vocab_from;
+  std::string source_language = "source", target_language = "target";
+  std::vector<std::string> train, valid;
+  int vocabulary = 8000, max_length = 200;
+  double typographic = 0;
+};
+
+struct Misuse : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+double number(const std::string& name, const std::string& text, double least, double most) {
+  std::size_t end = 0;
+  double value = 0;
+  try {
+    value = std::stod(text, &end);
+  } catch (const std::exception&) {
+    end = 0;
+  }
+  if (end == 0 || end != text.size() || !(value >= least && value <= most)) {
+    throw Misuse(name + " " + text + ": give a number from " + std::to_string(least) + " to " +
+                 std::to_string(most));
+  }
+  return value;
+}
+
+Arguments parse(const std::vector<std::string>& words) {
+  Arguments arguments;
+  for (std::size_t i = 0; i < words.size();) {
+    const std::string name = words[i++];
+    auto list = [&](std::vector<std::string>& into) {
+      while (i < words.size() && words[i].rfind("--", 0) != 0) into.push_back(words[i++]);
+    };
+    auto value = [&]() -> const std::string& {
+      if (i == words.size()) throw Misuse(name + " needs a value; see --help");
+      return words[i++];
+    };
+    if (name == "--train") list(arguments.train);
+    else if (name == "--valid") list(arguments.valid);
+    else if (name == "--out") arguments.out = value();
+    else if (name == "--source") arguments.source = value();
+    else if (name == "--target") arguments.target = value();
+    else if (name == "--valid-source") arguments.valid_source = value();
+    else if (name == "--valid-target") arguments.valid_target = value();
+    else if (name == "--vocab-from") arguments.vocab_from = value();
+    else if (name == "--source-lang") arguments.source_language = value();
+    else if (name == "--target-lang") arguments.target_language = value();
+    else if (name == "--vocab") arguments.vocabulary = static_cast<int>(number(name, value(), 8, 1e6));
+    else if (name == "--max-length") arguments.max_length = static_cast<int>(number(name, value(), 2, 511));
+    else if (name == "--typographic") arguments.typographic = number(name, value(), 0, 1);
+    else throw Misuse("unknown option " + name + "; see --help");
+  }
+  if (arguments.out.empty()) throw Misuse("--out DIR is missing; see --help");
+  if (arguments.train.empty() && arguments.source.empty()) throw Misuse("--train FILE is missing; see --help");
+  if (arguments.source.empty() != arguments.target.empty() ||
+      arguments.valid_source.empty() != arguments.valid_target.empty()) {
+    throw Misuse("--source goes with --target, and --valid-source with --valid-target");
+  }
+  return arguments;
+}
+
+std::vector<TextPair> read_part(const std::vector<std::string>& tsv, const std::string& source,
+                                const std::string& target) {
+  std::vector<TextPair> pairs = fovea::train::read_tsv(tsv);
+  if (!source.empty()) {
+    std::vector<TextPair> more = fovea::train::read_aligned(source, target);
+    pairs.insert(pairs.end(), more.begin(), more.end());
+  }
+  return pairs;
+}
+
+// Tatoeba's writers type ' where books have U+2019; without this a translator hardly ever sees the latter.
+void set_typographic(std::vector<TextPair>& pairs, double share) {
+  for (TextPair& pair : pairs) {
+    if (pair.source.find('\'') == std::string::npos) continue;
+    std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a: the choice depends on the text alone
+    for (const unsigned char c : pair.source) hash = (hash ^ c) * 1099511628211ULL;
+    if (static_cast<double>(hash >> 11) / 9007199254740992.0 >= share) continue;
+    std::string text;
+    for (const char c : pair.source) {
+      if (c == '\'') text += "\xE2\x80\x99";
+      else text += c;
+    }
+    pair.source = text;
+  }
+}
+
+IdPairs to_ids(const std::vector<TextPair>& pairs, const Vocabulary& vocabulary, std::size_t max_length,
+               long& left_out) {
+  IdPairs ids;
+  ids.vocabulary = vocabulary.size();
+  for (const TextPair& pair : pairs) {
+    const auto source = vocabulary.encode(pair.source);
+    const auto target = vocabulary.encode(pair.target);
+    if (std::max(source.size(), target.size()) > max_length) {
+      ++left_out;
+      continue;
+    }
+    ids.source_lengths.push_back(static_cast<std::int32_t>(source.size()));
+    ids.target_lengths.push_back(static_cast<std::int32_t>(target.size()));
+    ids.source_ids.insert(ids.source_ids.end(), source.begin(), source.end());
+    ids.target_ids.insert(ids.target_ids.end(), target.begin(), target.end());
+  }
+  return ids;
+}
+
+void run(const Arguments& arguments) {
+  std::vector<TextPair> train = read_part(arguments.train, arguments.source, arguments.target);
+  const std::vector<TextPair> valid =
+      read_part(arguments.valid, arguments.valid_source, arguments.valid_target);
+  if (train.empty()) throw std::runtime_error("the training text has no lines; nothing can be learnt from it");
+  std::fprintf(stderr, "read %zu training and %zu validation pairs\n", train.size(), valid.size());
+  set_typographic(train, arguments.typographic);
+
+  const Vocabulary vocabulary = arguments.vocab_from.empty()
+                                    ? Vocabulary::learn(train, arguments.vocabulary)
+                                    : Vocabulary::load(arguments.vocab_from);
+  std::filesystem::create_directories(arguments.out);
+  vocabulary.write(arguments.out, arguments.source_language, arguments.target_language);
+
+  long long_train = 0, long_valid = 0;
+  const IdPairs train_ids = to_ids(train, vocabulary, arguments.max_length, long_train);
+  const IdPairs valid_ids = to_ids(valid, vocabulary, 511, long_valid);
+  if (long_valid > 0) {
+    // Hypotheses must stay aligned with the validation text, so nothing may be dropped there.
+    throw std::runtime_error(std::to_string(long_valid) +
+                             " validation pairs have more than 511 pieces; shorten or remove them");
+  }
+  write_ids(arguments.out + "/train.ids", train_ids);
+  write_ids(arguments.out + "/valid.ids", valid_ids);
+  std::fprintf(stderr, "vocabulary %d; %lld training pairs (%ld too long, left out), %zu + %zu pieces\n",
+               vocabulary.size(), static_cast<long long>(train_ids.size()), long_train,
+               train_ids.source_ids.size(), train_ids.target_ids.size());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  if (words.empty() || std::find(words.begin(), words.end(), "--help") != words.end()) {
+    std::fputs(kHelp, words.empty() ? stderr : stdout);
+    return words.empty() ? 2 : 0;
+  }
+  try {
+    run(parse(words));
+  } catch (const Misuse& error) {
+    std::fprintf(stderr, "fovea-prepare: %s\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "fovea-prepare: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
