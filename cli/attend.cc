@@ -25,6 +25,7 @@ namespace {
 
 // Written by hand, so that it teaches and so that it is the same with every version of CLI11. A
 // test compares it with the options below.
+// clang-format off: the text as it is printed
 constexpr const char* kHelp =
     R"help(fovea attend: the mechanism itself, on NumPy's .npy files
 
@@ -37,21 +38,20 @@ Try it, from making the arrays to seeing where each query looked:
   fovea attend q.npy k.npy v.npy -o o.npy --top 2 --entropy
 
 Watch every step of a small one:
-  python3 -c "import numpy as np; np.save('q', [[1., 0]]); np.save('k', [[1., 0], [-10, 1]]); np.save('v', [[10., 20], [30, 40]])" fovea
-        attend q.npy k.npy v.npy-- scale 1 --explain
+  python3 -c "import numpy as np; np.save('q', [[1., 0]]); np.save('k', [[1., 0], [-10, 1]]); np.save('v', [[10., 20], [30, 40]])"
+  fovea attend q.npy k.npy v.npy --scale 1 --explain
 
-            Arrays : Q[N, D],
-                      K[M, D], V[M, E],
-                      all three with heads[H, ...] or
-                          batch and heads[B, H, ...] in front if you like; K and V may have fewer heads, each shared by several of Q. Keys are rows: never
-transpose K. float32, float16 or float64, computed in float32. One file may be - (standard input).
+Arrays: Q [N, D], K [M, D], V [M, E], all three with heads [H, ...] or batch and heads [B, H, ...]
+in front if you like; K and V may have fewer heads, each shared by several of Q. Keys are rows:
+never transpose K. float32, float16 or float64, computed in float32. One file may be - (standard
+input).
 
   -o, --out O.npy         where the result goes (float32, Q's dimensions); - is standard output;
                           without it up to 1000 numbers are printed
 What is computed
   --scale S               instead of 1 / sqrt(D)
-  --causal[=top-left]     a query sees no later keys; aligned so that the last query sees every key
-                          (bottom-right), or query 0 sees key 0 only (top-left)
+  --causal[=top-left]     a query sees no later keys; aligned so that the last query sees every
+                          key (bottom-right), or query 0 sees key 0 only (top-left)
   --lengths L.npy         [B] integers: keys of each sequence, the rest is padding
   --query-lengths L.npy   [B] integers: queries of each sequence; those past it give zeros
   --mask M.npy            bool, true: may see; broadcast as NumPy does to [B, H, N, M]
@@ -68,6 +68,7 @@ Else
   --threads T             0, the default: one for each processor
   -h, --help              this text
 )help";
+// clang-format on
 
 struct Arguments {
   std::vector<std::string> files;
@@ -144,7 +145,10 @@ void prepare(const CLI::App& command, Arguments* arguments) {
   take_causal_value(arguments);
   const std::vector<std::string>& files = arguments->files;
   if (files.size() != 3) {
-    misuse("expected three files, Q.npy K.npy V.npy, found " + std::to_string(files.size()));
+    misuse("expected three files, Q.npy K.npy V.npy, found " + std::to_string(files.size()) +
+           (files.size() == 4 && !arguments->causal.empty()
+                ? "; --causal takes bottom-right or top-left"
+                : ""));
   }
   AttendRequest& request = arguments->request;
   request.q = files[0];

@@ -209,9 +209,11 @@ std::string table(const Matrix& matrix, const char* row, const char* column) {
 // "1 x 10 + 0 x 30", at most four terms written out.
 std::string sum_text(const std::vector<std::pair<double, double>>& terms) {
   constexpr std::size_t kTerms = 4;
+  const int digits = digits_for(static_cast<std::int64_t>(terms.size()));
   std::string text;
   for (std::size_t t = 0; t < std::min(terms.size(), kTerms); ++t) {
-    text += (t > 0 ? " + " : "") + plain(terms[t].first, 9) + " x " + plain(terms[t].second, 9);
+    text += (t > 0 ? " + " : "") + plain(terms[t].first, digits) + " x " +
+            plain(terms[t].second, digits);
   }
   return text + (terms.size() > kTerms ? " + ..." : "");
 }
@@ -412,9 +414,11 @@ std::string explain_attend(const AttendArrays& arrays, const AttendRequest& requ
               " (keys and values of key head " + std::to_string(head % s.H / (s.H / s.G)) + ")\n\n";
     }
     int number = 1;
-    text += inputs_text(steps) + scores_text(arrays, request, steps, &number) +
-            weights_text(steps, &number) + output_text(steps, &number) + mean_text(steps, &number) +
-            "\n";
+    text += inputs_text(steps);
+    text += scores_text(arrays, request, steps, &number);
+    text += weights_text(steps, &number);
+    text += output_text(steps, &number);
+    text += mean_text(steps, &number) + "\n";
     const double weight = difference(steps.weights.values, engine.rows.data() + head * s.N * s.M);
     const double output = difference(steps.output.values, engine.out.data() + head * s.N * s.E);
     const Tolerance allowed = tolerance_of(steps, scale_of(request.options, s.D));
