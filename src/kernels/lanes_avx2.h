@@ -57,8 +57,9 @@ inline float max_of(Floats x) {
 }
 
 // 4 x 4 blocks within the halves of the registers, then the halves themselves.
-inline void transpose(Floats (&rows)[kLanes]) {
+[[gnu::always_inline]] inline void transpose(Floats (&rows)[kLanes]) {
   __m256 t[8];
+#pragma GCC unroll 16
   for (int i = 0; i < 8; i += 4) {
     const __m256 a = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
     const __m256 b = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
@@ -69,6 +70,7 @@ inline void transpose(Floats (&rows)[kLanes]) {
     t[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
     t[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
   }
+#pragma GCC unroll 16
   for (int i = 0; i < 4; ++i) {
     rows[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
     rows[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);

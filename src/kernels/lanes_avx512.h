@@ -47,8 +47,9 @@ inline float sum_of(Floats x) { return _mm512_reduce_add_ps(x); }
 inline float max_of(Floats x) { return _mm512_reduce_max_ps(x); }
 
 // 4 x 4 blocks within the quarters of the registers, then the quarters themselves.
-inline void transpose(Floats (&rows)[kLanes]) {
+[[gnu::always_inline]] inline void transpose(Floats (&rows)[kLanes]) {
   __m512 t[16];
+#pragma GCC unroll 16
   for (int i = 0; i < 16; i += 4) {
     const __m512 a = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
     const __m512 b = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
@@ -59,6 +60,7 @@ inline void transpose(Floats (&rows)[kLanes]) {
     t[i + 2] = _mm512_shuffle_ps(b, d, 0x44);
     t[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
   }
+#pragma GCC unroll 16
   for (int i = 0; i < 4; ++i) {
     const __m512 a = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
     const __m512 b = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xdd);

@@ -40,25 +40,44 @@ inline void mark_seen(const Sweep& a, const Block& block, const float* added, bo
   }
 }
 
+// from[lane]: the row of key j + lane. Where no row of the sweep sees that key, another that is
+// seen: what a hidden lane scores does not matter. Returns false when none of them is seen.
+inline bool find_lanes(const Sweep& a, const Block& block, const bool* seen, std::int64_t j,
+                       const float* (&from)[kLanes]) {
+  const float* some = nullptr;
+  for (int l = 0; l < kLanes; ++l) {
+    from[l] = nullptr;
+    if (j + l < block.keys && seen[j + l]) some = from[l] = a.k + (block.begin + j + l) * a.k_step;
+  }
+  for (int l = 0; l < kLanes; ++l) {
+    if (from[l] == nullptr) from[l] = some;
+  }
+  return some != nullptr;
+}
+
 // Keys become panels of kTileVectors vectors: panel[d, lane] = k[lane, d]. The last panel is as
-// narrow as the keys allow; lanes past the keys are 0.
+// narrow as the keys allow.
 inline void pack_keys(const Sweep& a, const Block& block, const bool* seen, float* to) {
   const std::int64_t vectors = (block.keys + kLanes - 1) / kLanes;
   for (std::int64_t t = 0; t < vectors; ++t) {
     const std::int64_t first_of_panel = t / kTileVectors * kTileVectors;
     const std::int64_t panel_step = smaller(kTileVectors, vectors - first_of_panel) * kLanes;
     float* panel = to + (first_of_panel * a.width + (t - first_of_panel)) * kLanes;
-    for (std::int64_t d = 0; d < a.width; d += kLanes) {
-      const std::int64_t n = smaller(kLanes, a.width - d);
-      Floats x[kLanes];
-      for (int l = 0; l < kLanes; ++l) {
-        const std::int64_t j = t * kLanes + l;
-        x[l] = all(0);
-        if (j < block.keys && seen[j]) x[l] = load_first(a.k + (block.begin + j) * a.k_step + d, n);
-      }
+    const float* from[kLanes];
+    if (!find_lanes(a, block, seen, t * kLanes, from)) continue;
+    std::int64_t d = 0;
+    Floats x[kLanes];
+    for (; d + kLanes <= a.width; d += kLanes) {
+#pragma GCC unroll 16
+      for (int l = 0; l < kLanes; ++l) x[l] = load(from[l] + d);
       transpose(x);
-      for (std::int64_t i = 0; i < n; ++i) store(panel + (d + i) * panel_step, x[i]);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) store(panel + (d + i) * panel_step, x[i]);
     }
+    if (d == a.width) continue;
+    for (int l = 0; l < kLanes; ++l) x[l] = load_first(from[l] + d, a.width - d);
+    transpose(x);
+    for (std::int64_t i = 0; i < a.width - d; ++i) store(panel + (d + i) * panel_step, x[i]);
   }
 }
 

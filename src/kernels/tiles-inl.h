@@ -13,18 +13,25 @@ namespace {
 template <int R, int C>
 void score_tile(const float* q, std::int64_t width, const float* panel, float* s) {
   Floats sum[R][C];
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
     for (int c = 0; c < C; ++c) sum[r][c] = all(0);
   }
   for (std::int64_t d = 0; d < width; ++d) {
     Floats k[C];
+#pragma GCC unroll 16
     for (int c = 0; c < C; ++c) k[c] = load(panel + (d * C + c) * kLanes);
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const Floats x = all(q[r * width + d]);
+#pragma GCC unroll 16
       for (int c = 0; c < C; ++c) sum[r][c] = fma(x, k[c], sum[r][c]);
     }
   }
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
     for (int c = 0; c < C; ++c) store(s + r * kKeys + c * kLanes, sum[r][c]);
   }
 }
@@ -43,19 +50,26 @@ struct Blend {
 template <int R, int C>
 void blend_tile(const Blend& b) {
   Floats sum[R][C];
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
     const Floats grow = all(b.grow[r]);
+#pragma GCC unroll 16
     for (int c = 0; c < C; ++c) sum[r][c] = grow * load(b.sums + r * b.step + c * kLanes);
   }
   for (std::int64_t j = 0; j < b.keys; ++j) {
     Floats v[C];
+#pragma GCC unroll 16
     for (int c = 0; c < C; ++c) v[c] = load(b.v + j * b.v_step + c * kLanes);
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const Floats p = all(b.p[r * kKeys + j]);
+#pragma GCC unroll 16
       for (int c = 0; c < C; ++c) sum[r][c] = fma(p, v[c], sum[r][c]);
     }
   }
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
     for (int c = 0; c < C; ++c) store(b.sums + r * b.step + c * kLanes, sum[r][c]);
   }
 }
