@@ -2,7 +2,7 @@
 #include "fovea/attend.h"
 
 #include <algorithm>
-#include <array>
+#include <vector>
 
 #include "attention/checks.h"
 #include "attention/rows.h"
@@ -20,7 +20,7 @@ using kernels::Sweep;
 
 // Queries whose column sums are added up one after another. The sums of chunks are then added in
 // order, so that the result does not depend on threads. A multiple of kQueries.
-constexpr std::int64_t kChunk = 10 * kQueries;
+constexpr std::int64_t kChunk = 3 * kQueries;
 
 // Multiply-adds of one task at least: about 20 microseconds, so that taking a task costs nothing.
 constexpr std::int64_t kGrain = 1 << 20;
@@ -40,20 +40,28 @@ float* scratch(std::int64_t floats) {
   return memory.get();
 }
 
+// Rows of this thread, kept likewise.
+std::vector<Row>& empty_rows() {
+  thread_local std::vector<Row> rows;
+  rows.clear();
+  return rows;
+}
+
+void run_sweep(Sweep& sweep, const std::vector<Row>& rows, std::int64_t keys, Isa isa) {
+  sweep.rows = rows.data();
+  sweep.row_count = static_cast<int>(rows.size());
+  sweep.scratch = scratch(kernels::scratch_size(sweep, sweep.row_count, keys));
+  kernels::run(sweep, isa);
+}
+
 // Queries [i, i + count) of heads [h, h + heads) of sequence b. The heads share their keys.
 struct Item {
   std::int64_t b, h, heads, i, count;
 };
 
-// The sums of received before they are added up: [B, H, chunks, M].
-struct ColumnSums {
-  std::int64_t chunks = 0;
-  AlignedArray<float> sums;
-};
-
 void run_item(const Call& call, const Item& item, float* received, Isa isa) {
   const attention::Sizes& z = call.z;
-  std::array<Row, kQueries> rows;
+  std::vector<Row>& rows = empty_rows();
   Sweep sweep = attention::sweep_of(call, item.b, item.h / (z.H / z.G));
   if (call.inputs.factor.given()) {
     const View& factor = call.inputs.factor;
@@ -62,14 +70,12 @@ void run_item(const Call& call, const Item& item, float* received, Isa isa) {
     sweep.factor_step = factor.step(2);
   }
   sweep.received = received;
-  sweep.rows = rows.data();
   for (std::int64_t h = item.h; h < item.h + item.heads; ++h) {
     for (std::int64_t i = item.i; i < item.i + item.count; ++i) {
-      rows[static_cast<std::size_t>(sweep.row_count++)] = attention::row_of(call, item.b, h, i);
+      rows.push_back(attention::row_of(call, item.b, h, i));
     }
   }
-  sweep.scratch = scratch(kernels::scratch_size(sweep, sweep.row_count, z.M));
-  kernels::run(sweep, isa);
+  run_sweep(sweep, rows, z.M, isa);
 }
 
 // Runs f(item) for all items, several in a task when they are small.
@@ -157,20 +163,17 @@ void attend_whole_rows(const Call& call, Threads& threads, Isa isa) {
     const std::int64_t b = at / blocks / z.H;
     const std::int64_t h = at / blocks % z.H;
     const std::int64_t begin = at % blocks * kQueries;
-    std::array<Row, kQueries> rows;
+    std::vector<Row>& rows = empty_rows();
     Sweep sweep = attention::sweep_of(call, b, h / (z.H / z.G));
     sweep.v = nullptr;
     sweep.entropy = false;
     sweep.top = 0;
     sweep.wholes = true;
-    sweep.rows = rows.data();
     for (std::int64_t r = begin; r < std::min<std::int64_t>(z.R, begin + kQueries); ++r) {
-      Row& row = rows[static_cast<std::size_t>(sweep.row_count++)];
-      row = attention::whole_row_of(call, b, h, r);
-      std::fill(row.whole, row.whole + z.M, 0.0f);
+      rows.push_back(attention::whole_row_of(call, b, h, r));
+      std::fill(rows.back().whole, rows.back().whole + z.M, 0.0f);
     }
-    sweep.scratch = scratch(kernels::scratch_size(sweep, sweep.row_count, z.M));
-    kernels::run(sweep, isa);
+    run_sweep(sweep, rows, z.M, isa);
   });
 }
 

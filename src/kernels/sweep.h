@@ -14,7 +14,7 @@ namespace fovea::kernels {
 
 // Rows of one sweep at most. A sweep packs each block of keys once, so more rows pay less for it:
 // at D = E = 64 packing costs about as much as 3 rows.
-inline constexpr int kQueries = 96;
+inline constexpr int kQueries = 384;
 
 // Keys of one block. Block edges lie at multiples of it, wherever a row's keys end: that is what
 // makes a row's bits independent of padding. 256 keys of D = E = 64 are 128 KiB, an eighth of a Zen
