@@ -57,7 +57,7 @@ Results<float> plain_loop(const Problem& p, Order order) {
       const float prob = seen[y] ? std::exp(s[y] - largest) / sum : 0;
       results.rows[x * static_cast<std::size_t>(c.M) + y] = prob;
       if (!seen[y]) return;
-      mean += prob * (s[y] - largest);
+      if (prob != 0) mean += prob * (s[y] - largest);  // 0 log 0 is 0
       results.received[key] += weight * prob * (c.factor ? p.factor[key] : 1);
       for (std::int64_t e = 0; e < c.E; ++e) {
         results.out[x * static_cast<std::size_t>(c.E) + static_cast<std::size_t>(e)] +=

@@ -1,0 +1,292 @@
+// Every mistake of a caller: its message, word for word, and that nothing is written.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <limits>
+
+#include "fovea/error.h"
+#include "support/case.h"
+
+namespace fovea::testing {
+namespace {
+
+// A sound call, to be spoilt one mistake at a time.
+struct Call {
+  Call() : problem(kCase), results(kCase) {
+    inputs = problem.inputs();
+    options = problem.options();
+    outputs = results.outputs();
+  }
+
+  static constexpr Case kCase{.B = 2,
+                              .H = 6,
+                              .G = 3,
+                              .N = 5,
+                              .M = 7,
+                              .D = 4,
+                              .E = 8,
+                              .key_lengths = true,
+                              .query_lengths = true,
+                              .mask = 15,
+                              .bias = 15,
+                              .factor = true,
+                              .received_weights = true,
+                              .K = 3,
+                              .R = 2};
+  Problem problem;
+  Results<float> results;
+  Inputs inputs;
+  Options options;
+  Outputs outputs;
+  std::vector<double> doubles = std::vector<double>(5000);
+  std::vector<float> floats = std::vector<float>(5000);
+  std::vector<std::int32_t> ints = std::vector<std::int32_t>(5000);
+};
+
+struct Mistake {
+  const char* name;
+  std::function<void(Call&)> make;
+  const char* message;
+};
+
+const std::vector<Mistake>& mistakes();
+
+TEST(Errors, TheCallThatIsSpoiltIsSound) {
+  Call call;
+  Threads one(1);
+  EXPECT_NO_THROW(attend(call.inputs, call.options, call.outputs, one));
+}
+
+TEST(Errors, EachMistakeIsNamedAndNothingIsWritten) {
+  for (const Mistake& mistake : mistakes()) {
+    Call call;
+    mistake.make(call);
+    Threads one(1);
+    try {
+      attend(call.inputs, call.options, call.outputs, one);
+      ADD_FAILURE() << mistake.name << ": no error";
+    } catch (const Error& error) {
+      EXPECT_STREQ(error.what(), mistake.message) << mistake.name;
+    }
+    const Results<float>& r = call.results;
+    for (const auto* array : {&r.out, &r.lse, &r.top_weight, &r.received, &r.entropy, &r.rows}) {
+      for (const float x : *array) ASSERT_TRUE(std::isnan(x)) << mistake.name << " wrote something";
+    }
+    for (const std::int32_t x : r.top_index)
+      ASSERT_EQ(x, -77) << mistake.name << " wrote something";
+    for (const float x : call.floats) ASSERT_EQ(x, 0) << mistake.name << " wrote something";
+  }
+}
+
+const std::vector<Mistake>& mistakes() {
+  static const std::vector<Mistake> kMistakes = {
+      // q, k and v
+      {"no q", [](Call& c) { c.inputs.q = View(); }, "attend: q is not given"},
+      {"no k", [](Call& c) { c.inputs.k = View(); }, "attend: k is not given"},
+      {"no v", [](Call& c) { c.inputs.v = View(); }, "attend: v is not given"},
+      {"q of rank 3",
+       [](Call& c) {
+         c.inputs.q = View(c.floats.data(), {6, 5, 4});
+       },
+       "attend: q is [6, 5, 4] but must have 4 dimensions [B, H, N, D]"},
+      {"k of rank 2",
+       [](Call& c) {
+         c.inputs.k = View(c.floats.data(), {7, 4});
+       },
+       "attend: k is [7, 4] but must have 4 dimensions [B, G, M, D]"},
+      {"v of rank 3",
+       [](Call& c) {
+         c.inputs.v = View(c.floats.data(), {3, 7, 8});
+       },
+       "attend: v is [3, 7, 8] but must have 4 dimensions [B, G, M, E]"},
+      {"q float64",
+       [](Call& c) {
+         c.inputs.q = View(c.doubles.data(), {2, 6, 5, 4});
+       },
+       "attend: q is float64 but must be float32"},
+      {"k int32",
+       [](Call& c) {
+         c.inputs.k = View(c.ints.data(), {2, 3, 7, 4});
+       },
+       "attend: k is int32 but must be float32"},
+      {"v bfloat16", [](Call& c) { c.inputs.v.type = DataType::kBFloat16; },
+       "attend: v is bfloat16 but must be float32"},
+      {"k of another width",
+       [](Call& c) {
+         c.inputs.k = View(c.floats.data(), {2, 3, 7, 5});
+       },
+       "attend: k has width 5 but q has width 4 (q [2, 6, 5, 4], k [2, 3, 7, 5])"},
+      {"k transposed",
+       [](Call& c) {
+         c.inputs.k = View(c.floats.data(), {2, 3, 4, 7});
+       },
+       "attend: k is [2, 3, 4, 7] but q has width 4: did you pass k transposed? fovea takes keys "
+       "as rows [M, 4]"},
+      {"k of another batch",
+       [](Call& c) {
+         c.inputs.k = View(c.floats.data(), {3, 3, 7, 4});
+       },
+       "attend: k has batch 3 but q has batch 2 (q [2, 6, 5, 4], k [3, 3, 7, 4])"},
+      {"v of another batch",
+       [](Call& c) {
+         c.inputs.v = View(c.floats.data(), {1, 3, 7, 8});
+       },
+       "attend: v is [1, 3, 7, 8] but k is [2, 3, 7, 4]; all but the width must agree"},
+      {"4 key heads for 6",
+       [](Call& c) {
+         c.inputs.k = View(c.floats.data(), {2, 4, 7, 4});
+         c.inputs.v = View(c.floats.data(), {2, 4, 7, 8});
+       },
+       "attend: 6 query heads cannot share 4 key heads; H must be a multiple of G (q [2, 6, 5, 4], "
+       "k [2, 4, 7, 4])"},
+      {"no key heads",
+       [](Call& c) {
+         c.inputs.k = View(c.floats.data(), {2, 0, 7, 4});
+         c.inputs.v = View(c.floats.data(), {2, 0, 7, 8});
+       },
+       "attend: 6 query heads cannot share 0 key heads; H must be a multiple of G (q [2, 6, 5, 4], "
+       "k [2, 0, 7, 4])"},
+      {"v of other heads",
+       [](Call& c) {
+         c.inputs.v = View(c.floats.data(), {2, 2, 7, 8});
+       },
+       "attend: v is [2, 2, 7, 8] but k is [2, 3, 7, 4]; all but the width must agree"},
+      {"v of another length",
+       [](Call& c) {
+         c.inputs.v = View(c.floats.data(), {2, 3, 9, 8});
+       },
+       "attend: v is [2, 3, 9, 8] but k is [2, 3, 7, 4]; all but the width must agree"},
+      {"width 0",
+       [](Call& c) {
+         c.inputs.q = View(c.floats.data(), {2, 6, 5, 0});
+         c.inputs.k = View(c.floats.data(), {2, 3, 7, 0});
+       },
+       "attend: q is [2, 6, 5, 0]: its width must be at least 1"},
+      {"value width 0",
+       [](Call& c) {
+         c.inputs.v = View(c.floats.data(), {2, 3, 7, 0});
+         c.outputs.out = MutableView(c.floats.data(), {2, 6, 5, 0});
+       },
+       "attend: v is [2, 3, 7, 0]: its width must be at least 1"},
+      {"q with gaps in its rows", [](Call& c) { c.inputs.q.strides[3] = 2; },
+       "attend: q has stride 2 in its last dimension but must have 1: copy it row by row"},
+      {"k with gaps in its rows", [](Call& c) { c.inputs.k.strides[3] = 7; },
+       "attend: k has stride 7 in its last dimension but must have 1: copy it row by row"},
+      {"v with gaps in its rows", [](Call& c) { c.inputs.v.strides[3] = 0; },
+       "attend: v has stride 0 in its last dimension but must have 1: copy it row by row"},
+      // lengths
+      {"too few key lengths", [](Call& c) { c.inputs.key_lengths = std::span(c.ints).first(1); },
+       "attend: key_lengths has 1 entries but the batch has 2"},
+      {"too many query lengths",
+       [](Call& c) { c.inputs.query_lengths = std::span(c.ints).first(3); },
+       "attend: query_lengths has 3 entries but the batch has 2"},
+      {"a key length beyond M", [](Call& c) { c.problem.key_lengths[1] = 8; },
+       "attend: key_lengths[1] is 8 but must be in [0, M] = [0, 7]"},
+      {"a key length below 0", [](Call& c) { c.problem.key_lengths[0] = -1; },
+       "attend: key_lengths[0] is -1 but must be in [0, M] = [0, 7]"},
+      {"a query length beyond N", [](Call& c) { c.problem.query_lengths[0] = 6; },
+       "attend: query_lengths[0] is 6 but must be in [0, N] = [0, 5]"},
+      {"a query length below 0", [](Call& c) { c.problem.query_lengths[1] = -3; },
+       "attend: query_lengths[1] is -3 but must be in [0, N] = [0, 5]"},
+      // mask and bias
+      {"a mask of numbers",
+       [](Call& c) {
+         c.inputs.mask = View(c.floats.data(), {2, 6, 5, 7});
+       },
+       "attend: mask is float32 but must be bool"},
+      {"a mask of another shape", [](Call& c) { c.inputs.mask.shape[3] = 6; },
+       "attend: mask is [2, 6, 5, 6] but must be [B, H, N, M] = [2, 6, 5, 7], or 1 in place of any "
+       "of them"},
+      {"a mask of rank 2",
+       [](Call& c) {
+         c.inputs.mask = View(&c.problem.mask[0].value, {5, 7});
+       },
+       "attend: mask is [5, 7] but must have 4 dimensions [B or 1, H or 1, N or 1, M or 1]"},
+      {"a bias in float64",
+       [](Call& c) {
+         c.inputs.bias = View(c.doubles.data(), {2, 6, 5, 7});
+       },
+       "attend: bias is float64 but must be float32"},
+      {"a bias of another shape", [](Call& c) { c.inputs.bias.shape[2] = 4; },
+       "attend: bias is [2, 6, 4, 7] but must be [B, H, N, M] = [2, 6, 5, 7], or 1 in place of any "
+       "of them"},
+      // highlights' inputs
+      {"a factor in float64",
+       [](Call& c) {
+         c.inputs.factor = View(c.doubles.data(), {2, 6, 7});
+       },
+       "attend: factor is float64 but must be float32"},
+      {"a factor for N",
+       [](Call& c) {
+         c.inputs.factor = View(c.floats.data(), {2, 6, 5});
+       },
+       "attend: factor is [2, 6, 5] but must be [B, H, M] = [2, 6, 7]"},
+      {"received weights for M",
+       [](Call& c) {
+         c.inputs.received_weights = View(c.floats.data(), {2, 6, 7});
+       },
+       "attend: received_weights is [2, 6, 7] but must be [B, H, N] = [2, 6, 5]"},
+      {"a row query beyond N", [](Call& c) { c.problem.row_queries[1] = 5; },
+       "attend: row_queries[1] is 5 but must be in [0, N - 1] = [0, 4]"},
+      {"a row query below 0", [](Call& c) { c.problem.row_queries[0] = -1; },
+       "attend: row_queries[0] is -1 but must be in [0, N - 1] = [0, 4]"},
+      // outputs
+      {"out in float64",
+       [](Call& c) {
+         c.outputs.out = MutableView(c.doubles.data(), {2, 6, 5, 8});
+       },
+       "attend: out is float64 but must be float32"},
+      {"out as wide as the keys",
+       [](Call& c) {
+         c.outputs.out = MutableView(c.floats.data(), {2, 6, 5, 4});
+       },
+       "attend: out is [2, 6, 5, 4] but must be [B, H, N, E] = [2, 6, 5, 8]"},
+      {"out with gaps in its rows", [](Call& c) { c.outputs.out.strides[3] = 2; },
+       "attend: out has stride 2 in its last dimension but must have 1: copy it row by row"},
+      {"lse of rank 4",
+       [](Call& c) {
+         c.outputs.lse = MutableView(c.floats.data(), {2, 6, 5, 1});
+       },
+       "attend: lse is [2, 6, 5, 1] but must have 3 dimensions [B, H, N]"},
+      {"lse of another shape",
+       [](Call& c) {
+         c.outputs.lse = MutableView(c.floats.data(), {2, 6, 7});
+       },
+       "attend: lse is [2, 6, 7] but must be [B, H, N] = [2, 6, 5]"},
+      {"entropy of another shape",
+       [](Call& c) {
+         c.outputs.entropy = MutableView(c.floats.data(), {2, 3, 5});
+       },
+       "attend: entropy is [2, 3, 5] but must be [B, H, N] = [2, 6, 5]"},
+      {"received for N",
+       [](Call& c) {
+         c.outputs.received = MutableView(c.floats.data(), {2, 6, 5});
+       },
+       "attend: received is [2, 6, 5] but must be [B, H, M] = [2, 6, 7]"},
+      {"top_index without top_weight", [](Call& c) { c.outputs.top_weight = MutableView(); },
+       "attend: top_index and top_weight must be given together"},
+      {"top_weight without top_index", [](Call& c) { c.outputs.top_index = MutableView(); },
+       "attend: top_index and top_weight must be given together"},
+      {"top_index of floats",
+       [](Call& c) {
+         c.outputs.top_index = MutableView(c.floats.data(), {2, 6, 5, 3});
+       },
+       "attend: top_index is float32 but must be int32"},
+      {"top of two sizes",
+       [](Call& c) {
+         c.outputs.top_weight = MutableView(c.floats.data(), {2, 6, 5, 4});
+       },
+       "attend: top_weight is [2, 6, 5, 4] but must be [B, H, N, K] = [2, 6, 5, 3]"},
+      {"rows for other queries",
+       [](Call& c) {
+         c.outputs.rows = MutableView(c.floats.data(), {2, 6, 3, 7});
+       },
+       "attend: rows is [2, 6, 3, 7] but must be [B, H, R, M] = [2, 6, 2, 7]"},
+      {"a scale that is no number", [](Call& c) { c.options.scale = std::nanf(""); },
+       "attend: scale is nan but must be finite"},
+  };
+  return kMistakes;
+}
+
+}  // namespace
+}  // namespace fovea::testing
