@@ -24,7 +24,7 @@ struct Word {
 
 // One source word that a target word looked at.
 struct WordWeight {
-  std::int32_t word = 0;  // index into the source words; -1: end of sentence
+  std::int32_t word = 0;  // index into the source words
   double weight = 0;      // share of the target word's attention, in [0, 1]
 };
 
@@ -47,18 +47,22 @@ struct Hypothesis {
   double score = 0;     // sum of log-probabilities / length ^ length_penalty
   double log_prob = 0;  // sum of log-probabilities, with end of sentence
   std::vector<std::int32_t> ids;
+  bool cut = false;  // it reached the longest target before its end: something may be missing
 };
 
 // A translated text, and under every target word the source words that the model looked at.
+// Shares of a target word add up to 1: attention + punctuation_weight + end_weight.
 struct Translation {
   std::string source;
-  std::vector<Hypothesis> hypotheses;  // best first; [0] is what `target` words belong to
+  std::vector<Hypothesis> hypotheses;  // best first; [0] is what `target_words` belong to
+  std::vector<Span> parts;  // of the source: more than one if it was too long for the model
   std::vector<Word> source_words;
   std::vector<Word> target_words;
-  std::vector<std::vector<WordWeight>> attention;  // per target word: every source word, descending
-  std::vector<double> end_weight;                  // per target word: share on end of sentence
+  std::vector<std::vector<WordWeight>> attention;  // per target word: source words, descending
+  std::vector<double> punctuation_weight;  // per target word: on punctuation at source words' ends
+  std::vector<double> end_weight;          // per target word: on the end of sentence
   std::vector<Link> alignment;
-  Reading reading;
+  Reading reading;  // with which the attention was read
 };
 
 }  // namespace fovea
