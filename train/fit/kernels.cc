@@ -181,19 +181,26 @@ void column_sums(const S* x, std::int64_t rows, std::int64_t columns, S* sums) {
 namespace {
 
 constexpr int kLanes = 16;
+// Sixteen floats side by side (the compiler's own vectors: any ISA), at any address.
+typedef float Lanes __attribute__((vector_size(64), aligned(4)));
+
+Lanes& lanes(float* at) { return *reinterpret_cast<Lanes*>(at); }
+const Lanes& lanes(const float* at) { return *reinterpret_cast<const Lanes*>(at); }
 
 std::int64_t padded(std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
-// The rows of one head as floats; `across` also keeps them turned (feature by row), which makes products of
-// one row with all rows run along the lanes.
+// The rows of one head as floats, with zeros from head_width to `width`.
 template <typename S>
-void load_head(Rows<const S> rows, std::int64_t start, std::int64_t count, int head, int width, float* to) {
+void load_head(Rows<const S> rows, std::int64_t start, std::int64_t count, int head, int head_width, int width,
+               float* to) {
   for (std::int64_t i = 0; i < count; ++i) {
-    const S* from = rows.data + (start + i) * rows.stride + head * width;
-    for (int c = 0; c < width; ++c) to[i * width + c] = load(from[c]);
+    const S* from = rows.data + (start + i) * rows.stride + head * head_width;
+    for (int c = 0; c < head_width; ++c) to[i * width + c] = load(from[c]);
+    for (int c = head_width; c < width; ++c) to[i * width + c] = 0;
   }
 }
 
+// Feature by row, which makes products of one row with all rows run along the lanes.
 void turn(const float* rows, std::int64_t count, std::int64_t wide, int width, float* to) {
   for (int c = 0; c < width; ++c) {
     for (std::int64_t j = 0; j < count; ++j) to[c * wide + j] = rows[j * width + c];
@@ -201,29 +208,45 @@ void turn(const float* rows, std::int64_t count, std::int64_t wide, int width, f
   }
 }
 
-// out[j] = scale * row . turned[:, j]
+// out[j] = scale * row . turned[:, j]; four sums at a time, for the processor to overlap.
 inline void row_times_turned(const float* row, const float* turned, std::int64_t wide, int width, float scale,
                              float* out) {
   for (std::int64_t block = 0; block < wide; block += kLanes) {
-    float sums[kLanes] = {};
-    for (int c = 0; c < width; ++c) {
-      const float* column = turned + c * wide + block;
-      for (int lane = 0; lane < kLanes; ++lane) sums[lane] += row[c] * column[lane];
+    Lanes a = {}, b = {}, c = {}, d = {};
+    const float* column = turned + block;
+    for (int k = 0; k < width; k += 4, column += 4 * wide) {
+      a += row[k] * lanes(column);
+      b += row[k + 1] * lanes(column + wide);
+      c += row[k + 2] * lanes(column + 2 * wide);
+      d += row[k + 3] * lanes(column + 3 * wide);
     }
-    for (int lane = 0; lane < kLanes; ++lane) out[block + lane] = scale * sums[lane];
+    lanes(out + block) = scale * ((a + b) + (c + d));
   }
 }
 
-// out[0..width) = sum_j weights[j] rows[j]
-inline void weighted_sum(const float* weights, const float* rows, std::int64_t count, int width, float* out) {
-  for (int c = 0; c < width; ++c) out[c] = 0;
-  for (std::int64_t j = 0; j < count; ++j) {
-    for (int c = 0; c < width; ++c) out[c] += weights[j] * rows[j * width + c];
+// out[0..width) = sum_j weights[j * stride] rows[j]
+inline void weighted_sum(const float* weights, std::int64_t stride, const float* rows, std::int64_t count,
+                         int width, float* out) {
+  int at = 0;
+  for (; at + 4 * kLanes <= width; at += 4 * kLanes) {
+    Lanes a = {}, b = {}, c = {}, d = {};
+    for (std::int64_t j = 0; j < count; ++j) {
+      const float* row = rows + j * width + at;
+      a += weights[j * stride] * lanes(row);
+      b += weights[j * stride] * lanes(row + kLanes);
+      c += weights[j * stride] * lanes(row + 2 * kLanes);
+      d += weights[j * stride] * lanes(row + 3 * kLanes);
+    }
+    lanes(out + at) = a;
+    lanes(out + at + kLanes) = b;
+    lanes(out + at + 2 * kLanes) = c;
+    lanes(out + at + 3 * kLanes) = d;
   }
-}
-
-inline void add_scaled(float weight, const float* row, int width, float* to) {
-  for (int c = 0; c < width; ++c) to[c] += weight * row[c];
+  for (; at < width; at += kLanes) {
+    Lanes a = {};
+    for (std::int64_t j = 0; j < count; ++j) a += weights[j * stride] * lanes(rows + j * width + at);
+    lanes(out + at) = a;
+  }
 }
 
 // Softmax of the first `visible` of `wide` scores; the others become 0.
@@ -249,28 +272,29 @@ template <typename S>
 void attention_forward(Rows<const S> q, Rows<const S> k, Rows<const S> v, const std::vector<Span>& spans,
                        int heads, int head_width, bool causal, Rows<S> out) {
   const float scale = 1 / std::sqrt(static_cast<float>(head_width));
+  const int width = static_cast<int>(padded(head_width));
   at::parallel_for(0, static_cast<std::int64_t>(spans.size()), 1, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> room;
     for (std::int64_t s = begin; s < end; ++s) {
       const Span& span = spans[s];
       const std::int64_t n = span.query_length, m = span.key_length, wide = padded(m);
-      room.resize((n + 2 * m + wide + 1) * head_width + wide);
+      room.resize((n + 2 * m + wide + 1) * width + wide);
       float* queries = room.data();
-      float* keys = queries + n * head_width;
-      float* values = keys + m * head_width;
-      float* turned = values + m * head_width;
-      float* sum = turned + wide * head_width;
-      float* weights = sum + head_width;
+      float* keys = queries + n * width;
+      float* values = keys + m * width;
+      float* turned = values + m * width;
+      float* sum = turned + wide * width;
+      float* weights = sum + width;
       for (int h = 0; h < heads; ++h) {
-        load_head(q, span.query_start, n, h, head_width, queries);
-        load_head(k, span.key_start, m, h, head_width, keys);
-        load_head(v, span.key_start, m, h, head_width, values);
-        turn(keys, m, wide, head_width, turned);
+        load_head(q, span.query_start, n, h, head_width, width, queries);
+        load_head(k, span.key_start, m, h, head_width, width, keys);
+        load_head(v, span.key_start, m, h, head_width, width, values);
+        turn(keys, m, wide, width, turned);
         for (std::int64_t i = 0; i < n; ++i) {
           const std::int64_t visible = visible_keys(span, i, causal);
-          row_times_turned(queries + i * head_width, turned, wide, head_width, scale, weights);
+          row_times_turned(queries + i * width, turned, wide, width, scale, weights);
           softmax_row(weights, visible, wide);
-          weighted_sum(weights, values, visible, head_width, sum);
+          weighted_sum(weights, 1, values, visible, width, sum);
           S* to = out.data + (span.query_start + i) * out.stride + h * head_width;
           for (int c = 0; c < head_width; ++c) store(to[c], sum[c]);
         }
@@ -284,54 +308,56 @@ void attention_backward(Rows<const S> q, Rows<const S> k, Rows<const S> v, Rows<
                         const std::vector<Span>& spans, int heads, int head_width, bool causal,
                         Rows<S> q_grad, Rows<S> k_grad, Rows<S> v_grad) {
   const float scale = 1 / std::sqrt(static_cast<float>(head_width));
+  const int width = static_cast<int>(padded(head_width));
   at::parallel_for(0, static_cast<std::int64_t>(spans.size()), 1, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> room;
     for (std::int64_t s = begin; s < end; ++s) {
       const Span& span = spans[s];
       const std::int64_t n = span.query_length, m = span.key_length, wide = padded(m);
-      room.resize((2 * n + 4 * m + 2 * wide + 1) * head_width + 2 * wide);
+      room.resize((2 * n + 4 * m + 2 * wide + 1) * width + 2 * n * wide);
       float* queries = room.data();
-      float* grads = queries + n * head_width;
-      float* keys = grads + n * head_width;
-      float* values = keys + m * head_width;
-      float* dk = values + m * head_width;
-      float* dv = dk + m * head_width;
-      float* turned_keys = dv + m * head_width;
-      float* turned_values = turned_keys + wide * head_width;
-      float* dq = turned_values + wide * head_width;
-      float* weights = dq + head_width;
-      float* slopes = weights + wide;
+      float* grads = queries + n * width;
+      float* keys = grads + n * width;
+      float* values = keys + m * width;
+      float* dk = values + m * width;
+      float* dv = dk + m * width;
+      float* turned_keys = dv + m * width;
+      float* turned_values = turned_keys + wide * width;
+      float* dq = turned_values + wide * width;
+      float* weights = dq + width;
+      float* slopes = weights + n * wide;
       for (int h = 0; h < heads; ++h) {
-        load_head(q, span.query_start, n, h, head_width, queries);
-        load_head(out_grad, span.query_start, n, h, head_width, grads);
-        load_head(k, span.key_start, m, h, head_width, keys);
-        load_head(v, span.key_start, m, h, head_width, values);
-        turn(keys, m, wide, head_width, turned_keys);
-        turn(values, m, wide, head_width, turned_values);
-        std::fill(dk, dk + 2 * m * head_width, 0.0f);
+        load_head(q, span.query_start, n, h, head_width, width, queries);
+        load_head(out_grad, span.query_start, n, h, head_width, width, grads);
+        load_head(k, span.key_start, m, h, head_width, width, keys);
+        load_head(v, span.key_start, m, h, head_width, width, values);
+        turn(keys, m, wide, width, turned_keys);
+        turn(values, m, wide, width, turned_values);
         for (std::int64_t i = 0; i < n; ++i) {
           const std::int64_t visible = visible_keys(span, i, causal);
-          const float* query = queries + i * head_width;
-          const float* grad = grads + i * head_width;
-          row_times_turned(query, turned_keys, wide, head_width, scale, weights);
-          softmax_row(weights, visible, wide);
-          row_times_turned(grad, turned_values, wide, head_width, 1, slopes);
+          float* weight = weights + i * wide;
+          float* slope = slopes + i * wide;
+          row_times_turned(queries + i * width, turned_keys, wide, width, scale, weight);
+          softmax_row(weight, visible, wide);
+          row_times_turned(grads + i * width, turned_values, wide, width, 1, slope);
           float mean = 0;
-          for (std::int64_t j = 0; j < wide; ++j) mean += weights[j] * slopes[j];
-          for (std::int64_t j = 0; j < wide; ++j) slopes[j] = scale * weights[j] * (slopes[j] - mean);
-          weighted_sum(slopes, keys, visible, head_width, dq);
-          for (std::int64_t j = 0; j < visible; ++j) {
-            add_scaled(slopes[j], query, head_width, dk + j * head_width);
-            add_scaled(weights[j], grad, head_width, dv + j * head_width);
-          }
+          for (std::int64_t j = 0; j < wide; ++j) mean += weight[j] * slope[j];
+          for (std::int64_t j = 0; j < wide; ++j) slope[j] = scale * weight[j] * (slope[j] - mean);
+          weighted_sum(slope, 1, keys, visible, width, dq);
           S* to = q_grad.data + (span.query_start + i) * q_grad.stride + h * head_width;
           for (int c = 0; c < head_width; ++c) store(to[c], dq[c]);
         }
         for (std::int64_t j = 0; j < m; ++j) {
+          // Of the queries, those from `from` on see key j.
+          const std::int64_t from = causal ? std::min(j, n) : 0;
+          weighted_sum(slopes + from * wide + j, wide, queries + from * width, n - from, width, dk + j * width);
+          weighted_sum(weights + from * wide + j, wide, grads + from * width, n - from, width, dv + j * width);
+        }
+        for (std::int64_t j = 0; j < m; ++j) {
           S* to_k = k_grad.data + (span.key_start + j) * k_grad.stride + h * head_width;
           S* to_v = v_grad.data + (span.key_start + j) * v_grad.stride + h * head_width;
-          for (int c = 0; c < head_width; ++c) store(to_k[c], dk[j * head_width + c]);
-          for (int c = 0; c < head_width; ++c) store(to_v[c], dv[j * head_width + c]);
+          for (int c = 0; c < head_width; ++c) store(to_k[c], dk[j * width + c]);
+          for (int c = 0; c < head_width; ++c) store(to_v[c], dv[j * width + c]);
         }
       }
     }
