@@ -31,13 +31,14 @@
 namespace fovea::kernels {
 namespace {
 
-constexpr float kLn2 = 0.6931471805599453f;
-constexpr float kLog2e = 1.4426950408889634f;
+constexpr double kLn2 = 0.6931471805599453;
+constexpr double kLog2e = 1.4426950408889634;
 
 struct State {
   const Sweep& a;
   Workspace w;
-  float unit;          // x = unit * score
+  double scale;        // of the scores that tiles hold: 1 when a bias is in them
+  float unit;          // log2(e) scale
   std::int64_t keys;   // the last key that any row sees, plus 1
   Block block;         // the one that is ready now
   bool seen[kKeys];    // of that block, by some row
@@ -73,6 +74,7 @@ inline void start(State& s) {
     s.w.peak[r] = kHidden;
     s.w.total[r] = 0;
     s.w.spread[r] = 0;
+    s.w.anchor[r] = 0;
     if (a.top > 0) clear(kept_of(s, r));
   }
 }
@@ -137,7 +139,7 @@ inline void score_rows(const State& s, const TileRows& t) {
   }
 }
 
-// What is subtracted from x: the peak, or 0 while a row has seen nothing (-inf - -inf would be
+// What is subtracted from scores: the peak, or 0 while a row has seen nothing (-inf - -inf would be
 // NaN).
 inline Floats base_of(Floats peak) { return pick_where_equal(peak, all(kHidden), all(0), peak); }
 
@@ -155,15 +157,19 @@ inline void raise_peaks(const State& s, const TileRows& t, float* base, float* g
     const std::int64_t n = smaller(kLanes, t.count - r);
     float* peak = s.w.peak + t.begin + r;
     const Floats old = load_first(peak, n);
-    const Floats now = max(load_first(most + r, n) * all(s.unit), old);
+    const Floats now = max(load_first(most + r, n), old);
     const Floats subtract = base_of(now);
-    const Floats shrink = exp2(old - subtract);
+    const Floats step = (old - subtract) * all(s.unit);
+    const Floats shrink = exp2(step);
+    if (s.a.factor != nullptr) {  // the first peak
+      float* anchor = s.w.anchor + t.begin + r;
+      store_first(anchor, pick_where_equal(old, all(kHidden), subtract, load_first(anchor, n)), n);
+    }
     store_first(peak, now, n);
     store_first(base + r, subtract, n);
     store_first(grow + r, shrink, n);
-    if (s.a.entropy) {  // sum of g w (x - m') = g (sum of w (x - m) + (m - m') sum of w)
-      const Floats step = max(all(-126.0f), old - subtract);  // -126: -inf times 0 would be NaN
-      const Floats spread = fma(step, load_first(s.w.total + t.begin + r, n),
+    if (s.a.entropy) {  // sum of g p (x + step) = g (u + step l); -126: -inf times 0 would be NaN
+      const Floats spread = fma(max(all(-126.0f), step), load_first(s.w.total + t.begin + r, n),
                                 load_first(s.w.spread + t.begin + r, n));
       store_first(s.w.spread + t.begin + r, spread * shrink, n);
     }
@@ -172,15 +178,15 @@ inline void raise_peaks(const State& s, const TileRows& t, float* base, float* g
   }
 }
 
-// Scores of one row become weights p = 2^(unit score - base); total and spread take them in.
+// Scores of one row become weights p = 2^(unit (score - base)); total and spread take them in.
 template <bool kEntropy>
 inline void weigh(const State& s, int r, float* scores, std::int64_t vectors, float base) {
   const Floats unit = all(s.unit);
-  const Floats minus_base = all(-base);
+  const Floats subtract = all(base);
   Floats total = all(0);
   Floats spread = all(0);
   for (std::int64_t i = 0; i < vectors; ++i) {
-    const Floats x = fma(load(scores + i * kLanes), unit, minus_base);
+    const Floats x = (load(scores + i * kLanes) - subtract) * unit;
     const Floats p = exp2(x);
     store(scores + i * kLanes, p);
     total = total + p;
@@ -226,14 +232,15 @@ inline void sweep_tile(const State& s, const TileRows& t) {
   float grow[kMostTileRows];
   const std::int64_t vectors = (t.keys + kLanes - 1) / kLanes;
   score_rows(s, t);
+  raise_peaks(s, t, base, grow);
   if (s.a.top > 0) {
     const float* factors = s.a.factor == nullptr ? nullptr : s.w.factors;
     for (int r = 0; r < t.count; ++r) {
-      offer(kept_of(s, t.begin + r), s.w.scores + r * kKeys, factors, s.unit, s.block.begin,
-            vectors);
+      const Offer offered{s.w.scores + r * kKeys, factors, s.w.anchor[t.begin + r], s.unit,
+                          s.block.begin,          vectors};
+      offer(kept_of(s, t.begin + r), offered);
     }
   }
-  raise_peaks(s, t, base, grow);
   for (int r = 0; r < t.count; ++r) {
     float* scores = s.w.scores + r * kKeys;
     if (s.a.entropy) {
@@ -259,7 +266,7 @@ inline void finish_top(const State& s, int r) {
   const Floats unit = all(s.unit);
   for (std::int64_t i = 0; i < kept.count; i += kLanes) {
     const std::int64_t n = smaller(kLanes, kept.count - i);
-    const Floats p = exp2(fma(load_first(kept.score + i, n), unit, all(-base_of_row(s, r))));
+    const Floats p = exp2((load_first(kept.score + i, n) - all(base_of_row(s, r))) * unit);
     store_first(row.top_weight + i, p * all(inverse_total(s, r)), n);
   }
   for (std::int64_t i = 0; i < kept.count; ++i) {
@@ -280,10 +287,11 @@ inline void finish(const State& s) {
       }
     }
     if (row.lse != nullptr) {
-      *row.lse = l == 0 ? kHidden : static_cast<float>(s.w.peak[r] * double{kLn2} + log(double{l}));
+      const double peak = s.w.peak[r] * s.scale;
+      *row.lse = l == 0 ? kHidden : static_cast<float>(peak + log(double{l}));
     }
     if (row.entropy != nullptr) {
-      const double h = log(double{l}) - double{kLn2} * s.w.spread[r] / l;
+      const double h = log(double{l}) - kLn2 * s.w.spread[r] / l;
       *row.entropy = l == 0 || h < 0 ? 0.0f : static_cast<float>(h);
     }
     if (s.a.top > 0) finish_top(s, r);
@@ -296,17 +304,19 @@ inline void weights_of_tile(const State& s, const TileRows& t) {
   for (int r = 0; r < t.count; ++r) {
     const Row& row = s.a.rows[t.begin + r];
     const Floats inverse = all(inverse_total(s, t.begin + r));
-    const Floats minus_base = all(-base_of_row(s, t.begin + r));
+    const Floats subtract = all(base_of_row(s, t.begin + r));
     const std::int64_t seen = seen_by(s, t.begin + r);
     for (std::int64_t j = 0; j < seen; j += kLanes) {
       const std::int64_t n = smaller(kLanes, seen - j);
       const Floats score = load(s.w.scores + r * kKeys + j);
-      Floats p = exp2(fma(score, all(s.unit), minus_base)) * inverse;
+      Floats p = exp2((score - subtract) * all(s.unit)) * inverse;
       p = pick_where_equal(score, all(kHidden), all(0), p);  // 0 also in a row of NaN
       if (row.whole != nullptr) store_first(row.whole + s.block.begin + j, p, n);
       if (s.a.received != nullptr) {
         float* to = s.a.received + s.block.begin + j;
-        store_first(to, fma(p, all(row.weight), load_first(to, n)), n);
+        const Floats old = load_first(to, n);
+        const Floats sum = fma(p, all(row.weight), old);
+        store_first(to, pick_where_equal(score, all(kHidden), old, sum), n);
       }
     }
   }
@@ -320,12 +330,14 @@ inline void for_each_tile(const State& s, void (*f)(const State&, const TileRows
 }
 
 void sweep(const Sweep& a) {
-  State s{a, workspace(a, a.row_count, 0, nullptr), 0, 0, {}, {}, nullptr};
+  State s{a, {}, 0, 0, 0, {}, {}, nullptr};
   for (int r = 0; r < a.row_count; ++r) s.keys = larger(s.keys, a.rows[r].visible);
   s.w = workspace(a, a.row_count, s.keys, a.scratch);
   s.added = a.masked || a.biased ? s.w.added : nullptr;
-  // With a bias the scores are scaled before it is added, and only the base changes here.
-  s.unit = (a.biased ? 1.0f : a.scale < 0 ? -a.scale : a.scale) * kLog2e;
+  // With a bias the scores are scaled before it is added. A scale of 0 is in the queries already
+  // (start): 0 times the -inf of hidden keys would be NaN.
+  s.scale = a.biased || a.scale == 0 ? 1 : a.scale < 0 ? -a.scale : a.scale;
+  s.unit = static_cast<float>(s.scale * kLog2e);
   start(s);
   for (std::int64_t begin = 0; begin < s.keys; begin += kKeys) {
     prepare(s, begin, true);

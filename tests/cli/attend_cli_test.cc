@@ -200,6 +200,13 @@ TEST_F(AttendCli, TheScaleIsOneOverTheRootOfTheWidthUnlessGiven) {
   expect_close(floats("o.npy"), Plain{1, 1, 3, 5, 16, 4, -0.5, {}, {}}(q, k, v));
 }
 
+TEST_F(AttendCli, AScaleOfZeroIsThePlainMean) {
+  put_random("q.npy", {3, 4}, 1);
+  put_random("k.npy", {5, 4}, 2);  // 5 keys: whole vectors have hidden lanes
+  put_floats("v.npy", {5, 1}, {1, 2, 3, 4, 10});
+  EXPECT_EQ(run("q.npy k.npy v.npy --scale 0").out, "4\n4\n4\n");
+}
+
 TEST_F(AttendCli, GroupedHeadsAndBatchKeepTheDimensions) {
   const auto q = put_random("q.npy", {4, 3, 8}, 1);
   const auto k = put_random("k.npy", {2, 7, 8}, 2);
