@@ -430,9 +430,13 @@ std::string explain_attend(const AttendArrays& arrays, const AttendRequest& requ
     weight_difference = std::max(weight_difference, weight);
     output_difference = std::max(output_difference, output);
   }
+  std::array<char, 64> weight{};
+  std::array<char, 64> output{};
+  std::snprintf(weight.data(), weight.size(), "%.1e", weight_difference);
+  std::snprintf(output.data(), output.size(), "%.1e", output_difference);
   return text + "Checked: the engine (float32, " + name_of(current_isa()) +
-         ") gives the same weights to within " + plain(weight_difference, 2) +
-         " and the same output to within " + plain(output_difference, 2) + ".\n";
+         ") gives the same weights to within " + weight.data() + " and the same output to within " +
+         output.data() + ".\n";
 }
 
 }  // namespace fovea

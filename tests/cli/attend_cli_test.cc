@@ -436,6 +436,7 @@ TEST_F(AttendCli, ExplainsEveryStep) {
                  "[0-9.e-]+ and the same output to within [0-9.e-]+\\.\n")))
       << text.substr(last);
   EXPECT_EQ(text.substr(0, last), slurp(FOVEA_SOURCE_DIR "/tests/golden/attend_explain.txt"));
+  EXPECT_THAT(slurp(FOVEA_SOURCE_DIR "/docs/attend.md"), HasSubstr(text.substr(0, last)));
 }
 
 TEST_F(AttendCli, ExplainsMasksBiasAndHeads) {
