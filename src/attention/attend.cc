@@ -148,7 +148,8 @@ void attend_columns(const Call& call, Threads& threads, Isa isa) {
     for (std::int64_t j = 0; j < z.M; ++j) {
       float sum = 0;
       for (std::int64_t c = 0; c < chunks; ++c) sum += from[c * z.M + j];
-      if (factor.given()) sum *= factors[j * factor.step(2)];
+      // A key that nobody sees has sum 0, and its factor is not read: it may be NaN.
+      if (factor.given() && sum != 0) sum *= factors[j * factor.step(2)];
       out[j * to.step(2)] = sum;
     }
   });

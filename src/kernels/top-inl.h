@@ -35,21 +35,31 @@ inline void insert(const Kept& kept, float rank, float score, std::int64_t index
   kept.index[at] = static_cast<std::int32_t>(index);
 }
 
-// Offers `vectors` vectors of scores, of the keys from `begin`. With factors (log2 of them), a key
-// ranks by unit * score + factor, the logarithm of p factor; without, by its score.
-inline void offer(const Kept& kept, const float* scores, const float* factors, float unit,
-                  std::int64_t begin, std::int64_t vectors) {
+struct Offer {
+  const float* scores;   // [vectors, kLanes]
+  const float* factors;  // log2 of the factors, or null
+  float anchor;
+  float unit;
+  std::int64_t begin;  // the key of the first score
+  std::int64_t vectors;
+};
+
+// A key ranks by its score; with factors by unit (score - anchor) + factor, which is log2 of p
+// factor up to a constant of the row. The anchor keeps that small where scores are large.
+inline void offer(const Kept& kept, const Offer& o) {
   float* worst = kept.rank + kept.count - 1;
   float ranks[kLanes];
-  for (std::int64_t j = 0; j < vectors * kLanes; j += kLanes) {
-    Floats rank = load(scores + j);
-    if (factors != nullptr) rank = fma(rank, all(unit), load(factors + j));
+  for (std::int64_t j = 0; j < o.vectors * kLanes; j += kLanes) {
+    Floats rank = load(o.scores + j);
+    if (o.factors != nullptr) {
+      rank = fma(rank - all(o.anchor), all(o.unit), load(o.factors + j));
+    }
     std::uint32_t better = greater(rank, all(*worst));
     if (better == 0) continue;
     store(ranks, rank);
     for (; better != 0; better &= better - 1) {
       const int l = __builtin_ctz(better);
-      if (ranks[l] > *worst) insert(kept, ranks[l], scores[j + l], begin + j + l);
+      if (ranks[l] > *worst) insert(kept, ranks[l], o.scores[j + l], o.begin + j + l);
     }
   }
 }

@@ -29,9 +29,10 @@ struct Workspace {
   float* added;      // [rows, kKeys]         bias, -inf where hidden; with a mask or bias only
   float* factors;    // [kKeys]               log2 of the factors; with a factor only
   float* sums;       // [rows, value_step]    o: sum of weight v
-  float* peak;       // [rows]                m: largest score so far, in units of log 2
-  float* total;      // [rows]                l: sum of weights 2^(x - m)
-  float* spread;     // [rows]                u: sum of weight (x - m)
+  float* peak;       // [rows]                m: largest score so far
+  float* total;      // [rows]                l: sum of weights 2^x
+  float* spread;     // [rows]                u: sum of weight x
+  float* anchor;     // [rows]                the first peak: ranks are counted from it
   float* top_rank;   // [rows, K]             descending
   float* top_score;  // [rows, K]
   float* top_index;  // [rows, K]             int32 in the memory of floats
@@ -59,6 +60,7 @@ inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t keys,
   w.peak = take(rows);
   w.total = take(rows);
   w.spread = take(rows);
+  w.anchor = take(rows);
   w.top_rank = take(rows * a.top);
   w.top_score = take(rows * a.top);
   w.top_index = take(rows * a.top);
