@@ -201,6 +201,8 @@ std::vector<Bad> bad_files() {
   const std::string good = npy(dictionary("<f4", "(2, 2)"), kFour);
   std::string lying = good;
   lying[9] = '\x7f';
+  std::string one_too_long = npy(dictionary("<f4", "(0,)"), "");
+  ++one_too_long[8];
   std::string huge = npy(std::string(70000, ' '), "", 2);
   return {
       {"empty", "", "x.npy: is empty; an .npy file is written by numpy.save"},
@@ -217,6 +219,10 @@ std::vector<Bad> bad_files() {
       {"header beyond the file", lying,
        "x.npy: says that its header has " + std::to_string(lying[8] + 0x7f00) +
            " bytes, but the file ends after " + std::to_string(good.size() - 10) +
+           "; is it truncated?"},
+      {"header one byte beyond the file", one_too_long,
+       "x.npy: says that its header has " + std::to_string(one_too_long.size() - 9) +
+           " bytes, but the file ends after " + std::to_string(one_too_long.size() - 10) +
            "; is it truncated?"},
       {"huge header", huge,
        "x.npy: has a header of 70000 bytes; 65536 are more than any array needs"},
