@@ -7,6 +7,7 @@ namespace fovea::cli {
 void add_commands(CLI::App& app) {
   add_attend(app);
   add_evaluate(app);
+  add_practice(app);
 }
 
 }  // namespace fovea::cli

@@ -13,5 +13,6 @@ void add_commands(CLI::App& app);
 
 void add_attend(CLI::App& app);
 void add_evaluate(CLI::App& app);
+void add_practice(CLI::App& app);
 
 }  // namespace fovea::cli
