@@ -42,6 +42,7 @@ inline Floats pick_first(std::int64_t n, Floats x, Floats y) {
   return _mm512_mask_mov_ps(y, first(n), x);
 }
 inline std::uint32_t greater(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+inline std::uint32_t not_less(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
 
 inline float sum_of(Floats x) { return _mm512_reduce_add_ps(x); }
 inline float max_of(Floats x) { return _mm512_reduce_max_ps(x); }

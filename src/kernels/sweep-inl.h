@@ -53,7 +53,7 @@ struct TileRows {
 
 inline Kept kept_of(const State& s, int r) {
   const std::int64_t at = r * s.a.top;
-  return {s.w.top_rank + at, s.w.top_score + at,
+  return {s.w.top_rank + at, (s.a.factor == nullptr ? s.w.top_rank : s.w.top_score) + at,
           reinterpret_cast<std::int32_t*>(s.w.top_index) + at, s.a.top};
 }
 
