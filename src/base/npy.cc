@@ -252,18 +252,18 @@ std::pair<std::string_view, std::size_t> find_header(std::string_view file,
   return {file.substr(begin, length), begin + length};
 }
 
-// The product of the sizes; none when size_of(type) times it passes 63 bits.
+// The product of the sizes; none when that of the bytes, sizes of 0 left out, passes 63 bits.
 std::optional<std::int64_t> count_of(const std::vector<std::int64_t>& shape, NpyType type) {
-  std::int64_t count = 1;
-  std::int64_t bytes = static_cast<std::int64_t>(size_of(type));
+  auto bytes = static_cast<std::int64_t>(size_of(type));
   bool empty = false;
   for (const std::int64_t size : shape) {
-    if (size == 0) empty = true;
-    if (size == 0 || empty) continue;
-    if (__builtin_mul_overflow(bytes, size, &bytes)) return std::nullopt;
-    count *= size;
+    if (size == 0) {
+      empty = true;
+    } else if (__builtin_mul_overflow(bytes, size, &bytes)) {
+      return std::nullopt;
+    }
   }
-  return empty ? 0 : count;
+  return empty ? 0 : bytes / static_cast<std::int64_t>(size_of(type));
 }
 
 template <class T>
@@ -375,7 +375,7 @@ NpyHeader parse_npy(std::string_view file, const std::string& name) {
 std::vector<std::int64_t> NpyArray::strides() const {
   const std::vector<std::int64_t>& shape = header.shape;
   std::vector<std::int64_t> steps(shape.size());
-  if (header.count == 0) return steps;  // the product of the other sizes may pass 63 bits
+  if (header.count == 0) return steps;
   std::int64_t step = 1;
   for (std::size_t n = 0; n < shape.size(); ++n) {
     const std::size_t d = header.fortran_order ? n : shape.size() - 1 - n;

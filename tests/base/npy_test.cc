@@ -235,6 +235,8 @@ std::vector<Bad> bad_files() {
        "than one array go into it?"},
       {"product over 2^63", npy(dictionary("<f4", "(4294967296, 4294967296)"), ""),
        "x.npy: has shape [4294967296, 4294967296], more elements than any file can hold"},
+      {"product over 2^63 beside a 0", npy(dictionary("<f4", "(0, 4294967296, 4294967296)"), ""),
+       "x.npy: has shape [0, 4294967296, 4294967296], more elements than any file can hold"},
       {"product wraps to 0", npy(dictionary("<f4", "(4611686018427387904, 4)"), ""),
        "x.npy: has a size in its shape that no file can hold"},
       {"20 digits", npy(dictionary("<f4", "(99999999999999999999,)"), ""),
