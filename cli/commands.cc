@@ -5,9 +5,11 @@
 namespace fovea::cli {
 
 void add_commands(CLI::App& app) {
+  add_translate(app);
   add_attend(app);
   add_evaluate(app);
   add_practice(app);
+  add_info(app);
 }
 
 }  // namespace fovea::cli

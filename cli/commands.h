@@ -11,8 +11,10 @@ namespace fovea::cli {
 // Adds every sub-command, in the order in which --help lists them.
 void add_commands(CLI::App& app);
 
+void add_translate(CLI::App& app);
 void add_attend(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_practice(CLI::App& app);
+void add_info(CLI::App& app);
 
 }  // namespace fovea::cli

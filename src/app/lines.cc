@@ -14,6 +14,7 @@ namespace fovea {
 namespace {
 
 constexpr std::size_t kChunk = 1 << 16;
+constexpr std::size_t kMostBytes = 1 << 22;  // in one batch of lines, unless one line has more
 
 }  // namespace
 
@@ -41,10 +42,8 @@ bool LineSource::read_more() {
   }
   const std::size_t had = buffer_.size();
   buffer_.resize(had + kChunk);
-  ssize_t got = 0;
-  do {
-    got = ::read(descriptor_, buffer_.data() + had, kChunk);
-  } while (got < 0 && errno == EINTR);
+  const ssize_t got = ::read(descriptor_, buffer_.data() + had, kChunk);
+  // EINTR comes only where a caller handles a signal and asked for no restart: it wants to end.
   if (got < 0) throw Error(name_ + ": cannot read: " + std::strerror(errno));
   buffer_.resize(had + static_cast<std::size_t>(got));
   at_end_ = got == 0;
@@ -53,11 +52,13 @@ bool LineSource::read_more() {
 
 std::vector<std::string> LineSource::next(std::size_t most) {
   std::vector<std::string> lines;
-  while (lines.size() < most) {
+  std::size_t bytes = 0;
+  while (lines.size() < most && bytes < kMostBytes) {
     const std::size_t end = buffer_.find('\n', scanned_);
     if (end != std::string::npos) {
       const std::size_t kept = end > begin_ && buffer_[end - 1] == '\r' ? end - 1 : end;
       lines.push_back(buffer_.substr(begin_, kept - begin_));
+      bytes += kept - begin_;
       begin_ = scanned_ = end + 1;
       continue;
     }
@@ -72,22 +73,25 @@ std::vector<std::string> LineSource::next(std::size_t most) {
   return lines;
 }
 
+void check_utf8(const std::string& text, const std::string& path, std::size_t line) {
+  if (const auto bad = invalid_utf8(text)) {
+    throw Error((path == "-" ? "standard input" : path) + ": line " + std::to_string(line) +
+                ", byte " + std::to_string(*bad + 1) +
+                " is not UTF-8; convert it, for example with iconv -f latin1 -t utf-8");
+  }
+}
+
 std::vector<std::string> read_lines(const std::string& path) {
   LineSource source(path);
   std::vector<std::string> lines;
   for (;;) {
     std::vector<std::string> more = source.next(1 << 12);
-    if (more.empty()) break;
+    if (more.empty()) return lines;
     for (std::string& line : more) {
-      if (const auto bad = invalid_utf8(line)) {
-        throw Error((path == "-" ? "standard input" : path) + ": line " +
-                    std::to_string(lines.size() + 1) + ", byte " + std::to_string(*bad + 1) +
-                    " is not UTF-8; convert it, for example with iconv -f latin1 -t utf-8");
-      }
+      check_utf8(line, path, lines.size() + 1);
       lines.push_back(std::move(line));
     }
   }
-  return lines;
 }
 
 }  // namespace fovea

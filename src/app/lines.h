@@ -33,6 +33,10 @@ class LineSource {
   bool at_end_ = false;
 };
 
+// Throws Error naming the file and the line (from 1) if `text` is not UTF-8. `path` "-": standard
+// input.
+void check_utf8(const std::string& text, const std::string& path, std::size_t line);
+
 // All lines of a file. Throws Error that names the file (and the line, where it is not UTF-8).
 std::vector<std::string> read_lines(const std::string& path);
 

@@ -1,0 +1,359 @@
+// fovea translate: lines of text in, translations and what the model looked at out.
+#include <charconv>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "app/lines.h"
+#include "app/model_path.h"
+#include "base/file.h"
+#include "commands.h"
+#include "fovea/error.h"
+#include "fovea/render.h"
+#include "fovea/text.h"
+#include "fovea/threads.h"
+#include "fovea/translator.h"
+#include "output.h"
+#include "terminal.h"
+
+namespace fovea::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// clang-format off: the text as it is printed
+constexpr const char* kHelp =
+    R"help(fovea translate: lines of text in, their translations out, and what the model looked at
+
+Usage: fovea translate [options] [TEXT | FILE | -]
+
+Try it:
+  fovea translate "Je ne sais pas pourquoi il pleut."
+  fovea translate --highlight "Warum hast du gestern nicht angerufen?"
+  fovea translate --alignment < news.fr > news.en
+
+A name of a file is read as a file, anything else is text; - is standard input, and so is nothing.
+One line comes out for each line that goes in. Text that is too long for the model is cut at
+sentence ends, else at clauses, else at spaces, its parts are translated one by one, and a word on
+standard error says so.
+
+The model
+  --model DIR      a MarianMT folder; without it FOVEA_MODEL, else the model that came with fovea
+  --beam N         hypotheses kept in the search (the model's own number, mostly 4); 1 is greedy
+  --batch N        sentences translated together (32); changes speed and memory only
+  --threads T      0, the default: one for each processor
+What it looked at
+  --highlight      under the translation, for each of its words, the words that the model looked at
+                   and their shares, the stronger the deeper the colour
+  --alignment      after each line " ||| 0-0 1-2": for each word of the translation (right) the
+                   source word (left) that it looked at most; words are counted from 0
+  --layer N        which decoder layer is read (from 1), instead of the model's own choice
+  --head N         which head is read (from 1), or mean
+  --reading R      input-norm, input-raw, output-norm, output-raw: the row where the word is the
+                   decoder's input or its output; weights alone, or times the size of the value
+                   that they bring
+Output
+  --n-best N       the N best of the beam, each as "line ||| text ||| score"; lines from 0
+  --json           one JSON object a line, with all of it (docs/record.md)
+  --svg FILE       also a picture of the first line and its links
+  --color WHEN     auto, always, never; auto: on a terminal, unless NO_COLOR is set
+  -h, --help       this text
+)help";
+// clang-format on
+
+struct Arguments {
+  std::vector<std::string> text;
+  std::string model;
+  std::string head;
+  std::string reading;
+  std::string svg;
+  std::string color = "auto";
+  int beam = 0;
+  int n_best = 0;
+  int batch = 32;
+  int threads = 0;
+  int layer = 0;
+  bool highlight = false;
+  bool alignment = false;
+  bool json = false;
+};
+
+volatile std::sig_atomic_t interrupted = 0;
+
+void on_interrupt(int) { interrupted = 1; }
+
+// The first Ctrl-C ends after the lines that are finished; a second one ends at once.
+void watch_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = on_interrupt;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  ::sigaction(SIGINT, &action, nullptr);
+}
+
+[[noreturn]] void misuse(const std::string& text) {
+  throw CLI::ValidationError("translate: " + text + " (see fovea translate --help)");
+}
+
+void say(const std::string& text) { std::cerr << "fovea translate: " << text << "\n"; }
+
+// Where the lines come from: a file or pipe as it is read, or the text of the command line.
+class Input {
+ public:
+  explicit Input(const std::vector<std::string>& given) {
+    const std::string text = given.empty() ? "-" : given[0];
+    std::error_code ignored;
+    if (text == "-") {
+      if (input_is_terminal()) say("reading lines from the terminal; Ctrl-D ends");
+      source_.emplace("-");
+      name_ = "-";
+    } else if (fs::is_directory(text, ignored)) {
+      misuse("'" + text + "' is a folder; a model is named with --model");
+    } else if (fs::exists(text, ignored)) {
+      source_.emplace(text);
+      name_ = text;
+    } else {
+      if (looks_like_a_file(text)) say("no file '" + text + "' here: taken as text");
+      take(text);
+      name_ = "the text";
+    }
+  }
+
+  const std::string& name() const { return name_; }
+  std::vector<std::string> next(std::size_t most) {
+    if (source_) return source_->next(most);
+    return std::exchange(lines_, {});
+  }
+
+ private:
+  static bool looks_like_a_file(const std::string& text) {
+    const bool spaces = text.find_first_of(" \t\n") != std::string::npos;
+    const std::size_t sign = text.find_last_of("./");
+    return !spaces && sign != std::string::npos && sign + 1 < text.size();
+  }
+  void take(const std::string& text) {
+    std::size_t begin = 0;
+    for (;;) {
+      const std::size_t end = text.find('\n', begin);
+      if (end == std::string::npos) break;
+      lines_.push_back(text.substr(begin, end - begin));
+      begin = end + 1;
+    }
+    if (begin < text.size() || lines_.empty()) lines_.push_back(text.substr(begin));
+  }
+
+  std::optional<LineSource> source_;
+  std::vector<std::string> lines_;
+  std::string name_;
+};
+
+Reading reading_of(const Arguments& arguments, const Translator& translator) {
+  Reading reading = translator.reading();
+  if (arguments.layer > 0) reading.layer = arguments.layer - 1;
+  if (arguments.head == "mean") {
+    reading.head = -1;
+  } else if (!arguments.head.empty()) {
+    int head = 0;
+    const auto [end, problem] =
+        std::from_chars(arguments.head.data(), arguments.head.data() + arguments.head.size(), head);
+    if (problem != std::errc() || *end != '\0' || head < 1) {
+      misuse("--head is a number from 1, or mean, not '" + arguments.head + "'");
+    }
+    reading.head = head - 1;
+  }
+  if (!arguments.reading.empty()) {
+    reading.input_step = arguments.reading.starts_with("input");
+    reading.norm_weighted = arguments.reading.ends_with("norm");
+  }
+  const MarianInfo& info = translator.info();
+  if (reading.layer >= info.decoder_layers) {
+    misuse("--layer is " + std::to_string(reading.layer + 1) + ", but the model's decoder has " +
+           std::to_string(info.decoder_layers) + " layers");
+  }
+  if (reading.head >= info.decoder_heads) {
+    misuse("--head is " + std::to_string(reading.head + 1) + ", but the model's decoder has " +
+           std::to_string(info.decoder_heads) + " heads");
+  }
+  return reading;
+}
+
+// How fast it goes, on a terminal, where nothing else is printed.
+class Progress {
+ public:
+  Progress() : shown_(errors_are_terminal() && !output_is_terminal()) {}
+  ~Progress() {
+    if (drawn_) std::fputs("\r\x1b[K", stderr);
+  }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void draw(std::size_t lines) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!shown_ || now - last_ < std::chrono::milliseconds(200)) return;
+    last_ = now;
+    const double seconds = std::chrono::duration<double>(now - begin_).count();
+    std::fprintf(stderr, "\r%zu lines, %.1f a second\x1b[K", lines,
+                 static_cast<double>(lines) / seconds);
+    drawn_ = true;
+  }
+
+ private:
+  bool shown_;
+  bool drawn_ = false;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point last_ = begin_;
+};
+
+std::string score_text(double score) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4f", score);
+  return text;
+}
+
+class Writer {
+ public:
+  explicit Writer(const Arguments& arguments) : arguments_(arguments) {
+    style_.colors = colors_of_output(arguments.color);
+    style_.width = width_of_output();
+  }
+
+  void write(const Translation& translation, std::size_t line) {
+    write_out(text_of(translation, line));
+    if (!arguments_.svg.empty() && !translation.target_words.empty()) draw(translation, line);
+  }
+
+ private:
+  std::string text_of(const Translation& translation, std::size_t line) const {
+    if (arguments_.json) return json_of(translation) + "\n";
+    if (arguments_.highlight) return (line > 0 ? "\n" : "") + terminal_of(translation, style_);
+    if (arguments_.n_best > 0) {
+      std::string text;
+      for (const Hypothesis& one : translation.hypotheses) {
+        text += std::to_string(line) + " ||| " + one.text + " ||| " + score_text(one.score) + "\n";
+      }
+      return text;
+    }
+    std::string text = translation.hypotheses[0].text;
+    if (arguments_.alignment) text += " ||| " + pharaoh_of(translation.alignment);
+    return text + "\n";
+  }
+  void draw(const Translation& translation, std::size_t line) {
+    if (!drawn_) {
+      write_file(arguments_.svg, svg_of(translation));
+      drawn_ = true;
+    } else if (!said_) {
+      say("line " + std::to_string(line + 1) + " and what follows are not in " + arguments_.svg +
+          ", which shows the first line only");
+      said_ = true;
+    }
+  }
+
+  const Arguments& arguments_;
+  TerminalStyle style_;
+  bool drawn_ = false;
+  bool said_ = false;
+};
+
+void warn(const Translation& translation, std::size_t line, const Translator& translator) {
+  const std::string where = "line " + std::to_string(line + 1) + " ";
+  if (translation.parts.size() > 1) {
+    say(where + "is longer than the " + std::to_string(translator.longest_source()) +
+        " pieces that the model takes: translated in " + std::to_string(translation.parts.size()) +
+        " parts");
+  }
+  if (translation.hypotheses[0].cut) {
+    say(where + "has a translation that reached the longest output; its end may be missing");
+  }
+}
+
+void translate(const Arguments& arguments) {
+  const Translator translator = Translator::load(find_model(arguments.model));
+  TranslateOptions options;
+  if (arguments.beam > 0) options.search.beams = arguments.beam;
+  options.search.n_best = std::max(arguments.n_best, 1);
+  options.batch = arguments.batch;
+  options.attention =
+      arguments.highlight || arguments.alignment || arguments.json || !arguments.svg.empty();
+  options.reading = reading_of(arguments, translator);
+  const int beams = options.search.beams.value_or(translator.info().beams);
+  if (options.search.n_best > beams) {
+    misuse("--n-best is " + std::to_string(options.search.n_best) + ", but the beam keeps only " +
+           std::to_string(beams));
+  }
+  Input input(arguments.text);
+  Threads threads(arguments.threads);
+  Writer writer(arguments);
+  Progress progress;
+  std::size_t done = 0;
+  watch_interrupts();
+  options.progress = [&](std::size_t, std::size_t) { return interrupted == 0; };
+  // Enough lines at a time to find neighbours of one length for every batch.
+  const std::size_t window = 8 * static_cast<std::size_t>(arguments.batch);
+  try {
+    for (;;) {
+      const std::vector<std::string> lines = input.next(window);
+      if (lines.empty()) return;
+      for (std::size_t i = 0; i < lines.size(); ++i)
+        check_utf8(lines[i], input.name(), done + i + 1);
+      for (const Translation& one : translator.translate(lines, options, threads)) {
+        warn(one, done, translator);
+        writer.write(one, done);
+        progress.draw(++done);
+      }
+    }
+  } catch (const Error&) {
+    if (interrupted == 0) throw;
+    throw Error("translate: interrupted after " + std::to_string(done) + " lines");
+  }
+}
+
+void check(const Arguments& arguments) {
+  if (arguments.text.size() > 1) {
+    misuse("expected one text or file, found " + std::to_string(arguments.text.size()) +
+           "; put the text in quotes");
+  }
+  const int forms = (arguments.highlight ? 1 : 0) + (arguments.alignment ? 1 : 0) +
+                    (arguments.n_best > 0 ? 1 : 0);
+  if (forms > 1 && !arguments.json) {
+    misuse(
+        "--highlight, --alignment and --n-best are three forms of output: take one, or --json, "
+        "which has all");
+  }
+}
+
+}  // namespace
+
+void add_translate(CLI::App& app) {
+  auto* command = app.add_subcommand("translate", "lines of text in, translations out; highlights");
+  command->formatter_fn([](const CLI::App*, std::string, CLI::AppFormatMode) { return kHelp; });
+  auto arguments = std::make_shared<Arguments>();
+  command->add_option("text", arguments->text);
+  command->add_option("--model", arguments->model);
+  command->add_option("--beam", arguments->beam)->check(CLI::Range(1, 256));
+  command->add_option("--n-best", arguments->n_best)->check(CLI::Range(1, 256));
+  command->add_option("--batch", arguments->batch)->check(CLI::Range(1, 4096));
+  command->add_option("--threads", arguments->threads)->check(CLI::Range(0, 4096));
+  command->add_option("--layer", arguments->layer)->check(CLI::Range(1, 1000));
+  command->add_option("--head", arguments->head);
+  command->add_option("--reading", arguments->reading)
+      ->check(CLI::IsMember({"input-norm", "input-raw", "output-norm", "output-raw"}));
+  command->add_option("--svg", arguments->svg);
+  command->add_option("--color", arguments->color)
+      ->check(CLI::IsMember({"auto", "always", "never"}));
+  command->add_flag("--highlight", arguments->highlight);
+  command->add_flag("--alignment", arguments->alignment);
+  command->add_flag("--json", arguments->json);
+  command->callback([arguments] {
+    check(*arguments);
+    translate(*arguments);
+  });
+}
+
+}  // namespace fovea::cli

@@ -1,0 +1,83 @@
+#include "app/model_path.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <vector>
+
+#include "fovea/error.h"
+
+namespace fovea {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_model(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::is_regular_file(folder / "config.json", ignored);
+}
+
+// Folders of models that may have come with the program, nearest first: the installed one, then
+// models/ of the folders above (a build folder lies in the source tree).
+std::vector<fs::path> shelves_of(const fs::path& program) {
+  std::error_code ignored;
+  const fs::path real = fs::weakly_canonical(program, ignored);
+  const fs::path folder = real.parent_path();
+  std::vector<fs::path> candidates = {folder.parent_path() / "share/fovea/models"};
+  fs::path above = folder;
+  for (int level = 0; level < 4 && above.has_relative_path(); ++level) {
+    above = above.parent_path();
+    candidates.push_back(above / "models");
+  }
+  std::erase_if(candidates,
+                [&](const fs::path& shelf) { return !fs::is_directory(shelf, ignored); });
+  return candidates;
+}
+
+std::vector<fs::path> models_on(const fs::path& shelf) {
+  std::vector<fs::path> models;
+  for (const auto& entry : fs::directory_iterator(shelf)) {
+    if (is_model(entry.path())) models.push_back(entry.path());
+  }
+  std::sort(models.begin(), models.end());
+  return models;
+}
+
+fs::path named_model(const std::string& name, const std::vector<fs::path>& shelves,
+                     const char* origin) {
+  if (is_model(name)) return name;
+  for (const fs::path& shelf : shelves) {
+    if (name.find('/') == std::string::npos && is_model(shelf / name)) return shelf / name;
+  }
+  std::error_code ignored;
+  const char* problem =
+      fs::is_directory(name, ignored) ? ": no config.json in it" : ": no such folder";
+  throw Error(name + problem + " (" + origin + "); a model is a folder with config.json, " +
+              "model.safetensors, source.spm, target.spm and vocab.json");
+}
+
+}  // namespace
+
+fs::path find_model(const std::string& given, const fs::path& program) {
+  const std::vector<fs::path> shelves = shelves_of(program);
+  if (!given.empty()) return named_model(given, shelves, "--model");
+  const char* variable = std::getenv("FOVEA_MODEL");
+  if (variable != nullptr && *variable != '\0') {
+    return named_model(variable, shelves, "the environment's FOVEA_MODEL");
+  }
+  for (const fs::path& shelf : shelves) {
+    const std::vector<fs::path> models = models_on(shelf);
+    if (models.size() == 1) return models[0];
+    if (models.empty()) continue;
+    std::string names;
+    for (const fs::path& model : models) names += ' ' + model.filename().string();
+    throw Error(shelf.string() + ": several models; say which with --model:" + names);
+  }
+  throw Error("no model came with this program; name one with --model FOLDER, or set FOVEA_MODEL");
+}
+
+fs::path find_model(const std::string& given) {
+  std::error_code ignored;
+  return find_model(given, fs::read_symlink("/proc/self/exe", ignored));
+}
+
+}  // namespace fovea
