@@ -16,6 +16,22 @@ constexpr std::size_t kChoices = 4;  // shown
 
 char letter(int choice) { return static_cast<char>('a' + choice); }
 
+// Where the word that starts at `at` ends: at white space, but not inside brackets, so that an
+// array of numbers stays on one line if a line can hold it.
+std::size_t word_end(const std::string& text, std::size_t at) {
+  constexpr std::size_t kLongest = 60;
+  const auto ends = [&](std::size_t x) { return x == text.size() || text[x] == '\n'; };
+  int depth = 0;
+  std::size_t end = at;
+  for (; !ends(end) && (text[end] != ' ' || depth > 0); ++end) {
+    if (text[end] == '[') ++depth;
+    if (text[end] == ']') --depth;
+  }
+  if (end - at <= kLongest) return end;
+  for (end = at; !ends(end) && text[end] != ' ';) ++end;
+  return end;
+}
+
 // `text` in lines of at most kWidth; the first starts after `first`, the others under it. Lines of
 // the text itself stay lines, and those that start with a space (code, numbers) are not broken.
 std::string wrapped(const std::string& first, const std::string& text) {
@@ -35,7 +51,7 @@ std::string wrapped(const std::string& first, const std::string& text) {
       line += text.substr(at, newline - at);
     } else {
       while (at < newline) {
-        const std::size_t space = std::min(text.find(' ', at), newline);
+        const std::size_t space = word_end(text, at);
         const std::size_t length = space - at;
         if (!empty && line.size() + 1 + length > kWidth) end_line();
         if (!empty) line += ' ';

@@ -109,7 +109,7 @@ std::string text_of(double value, int decimals) { return number(value, is_whole(
 
 std::string text_of(const Matrix& a, int decimals) {
   const bool whole = std::all_of(a.values.begin(), a.values.end(), is_whole);
-  std::string text;
+  std::string text = a.rows == 1 ? "" : "[";
   for (int r = 0; r < a.rows; ++r) {
     text += r == 0 ? "[" : ", [";
     for (int c = 0; c < a.columns; ++c) {
@@ -117,10 +117,16 @@ std::string text_of(const Matrix& a, int decimals) {
     }
     text += "]";
   }
-  return a.rows == 1 ? text : "[" + text + "]";
+  if (a.rows != 1) text += "]";
+  return text;
 }
 
-std::string literal(const Matrix& a) { return a.rows == 1 ? "[" + text_of(a) + "]" : text_of(a); }
+std::string literal(const Matrix& a) {
+  std::string text = a.rows == 1 ? "[" : "";
+  text += text_of(a);
+  if (a.rows == 1) text += "]";
+  return text;
+}
 
 double distance(const Matrix& a, const Matrix& b) {
   double largest = 0;

@@ -221,7 +221,7 @@ Question output_expression(Random& random, Threads& threads) {
         product(softmax_of_rows(scaled(product(q, k), scale)), v),
         scaled(product(softmax_of_rows(product(q, transposed(k))), v), scale),
         softmax_of_rows(product(scores, v))};
-    bool usable = true;
+    bool usable = right.weights.at(0, 0) > 0.02 && right.weights.at(0, 1) > 0.02;
     for (std::size_t a = 0; a < results.size(); ++a) {
       for (std::size_t b = 0; b < a; ++b)
         usable = usable && distance(results[a], results[b]) >= kApart;

@@ -64,6 +64,7 @@ Question output_by_hand(Random& random, Threads& threads) {
                  keys = product(right.weights, n.k),
                  untransposed = product(softmax_of_rows(product(n.q, n.k)), n.v),
                  winner = row_of(n.v, scores.at(0, 0) > scores.at(0, 1) ? 0 : 1);
+    if (std::min(right.weights.at(0, 0), right.weights.at(0, 1)) < 0.01) continue;
     if (!apart({right.output, mean, no_softmax, keys, untransposed, winner})) continue;
     Question question;
     question.text = "One query, two keys, no division (scale 1):\n" + given(n) +
