@@ -43,6 +43,7 @@ struct State {
   Block block;         // the one that is ready now
   bool seen[kKeys];    // of that block, by some row
   const float* added;  // null without mask and bias
+  bool unpacked;       // keys and values are read where they are
 };
 
 struct TileRows {
@@ -84,9 +85,9 @@ inline void prepare(State& s, std::int64_t begin, bool values) {
   s.block = Block{begin, smaller(kKeys, s.keys - begin), true};
   if (s.added != nullptr) add_rows(a, s.block, s.w.added);
   mark_seen(a, s.block, s.added, s.seen);
-  pack_keys(a, s.block, s.seen, s.w.keys);
+  if (!s.unpacked) pack_keys(a, s.block, s.seen, s.w.keys);
   if (!values) return;
-  if (a.v != nullptr) {
+  if (a.v != nullptr && !s.unpacked) {
     s.block.finite = pack_values(a, s.block, s.seen, s.w.values, s.w.value_step);
   }
   if (a.top > 0 && a.factor != nullptr) {
@@ -115,10 +116,19 @@ inline void score_rows(const State& s, const TileRows& t) {
   const Sweep& a = s.a;
   const std::int64_t of_block = (s.block.keys + kLanes - 1) / kLanes;
   const std::int64_t vectors = (t.keys + kLanes - 1) / kLanes;
-  for (std::int64_t p = 0; p < vectors; p += kTileVectors) {
-    const std::int64_t c = smaller(kTileVectors, of_block - p);
-    kTiles.scores[t.count - 1][c - 1](s.w.q + t.begin * a.width, a.width,
-                                      s.w.keys + p * kLanes * a.width, s.w.scores + p * kLanes);
+  const float* q = s.w.q + t.begin * a.width;
+  if (s.unpacked) {
+    for (std::int64_t i = 0; i < vectors; ++i) {
+      const float* from[kLanes];
+      find_lanes(a, s.block, s.seen, i * kLanes, from);
+      kTiles.unpacked[t.count - 1](q, a.width, from, s.w.scores + i * kLanes);
+    }
+  } else {
+    for (std::int64_t p = 0; p < vectors; p += kTileVectors) {
+      const std::int64_t c = smaller(kTileVectors, of_block - p);
+      kTiles.scores[t.count - 1][c - 1](q, a.width, s.w.keys + p * kLanes * a.width,
+                                        s.w.scores + p * kLanes);
+    }
   }
   for (int r = 0; r < t.count; ++r) {
     float* score = s.w.scores + r * kKeys;
@@ -217,12 +227,17 @@ inline void blend_careful(const State& s, const TileRows& t, const float* grow) 
 inline void blend_rows(const State& s, const TileRows& t, const float* grow) {
   if (!s.block.finite) return blend_careful(s, t, grow);
   const std::int64_t vectors = (s.a.value_width + kLanes - 1) / kLanes;
+  Blend b{};
+  b.p = s.w.scores;
+  b.keys = t.keys;
+  b.grow = grow;
+  b.step = s.w.value_step;
+  b.v_step = s.unpacked ? s.a.v_step : s.w.value_step;
+  const float* values = s.unpacked ? s.a.v + s.block.begin * s.a.v_step : s.w.values;
   for (std::int64_t p = 0; p < vectors; p += kTileVectors) {
     const std::int64_t c = smaller(kTileVectors, vectors - p);
-    const Blend b{s.w.scores,     s.w.values + p * kLanes,
-                  s.w.value_step, t.keys,
-                  grow,           s.w.sums + t.begin * s.w.value_step + p * kLanes,
-                  s.w.value_step};
+    b.v = values + p * kLanes;
+    b.sums = s.w.sums + t.begin * s.w.value_step + p * kLanes;
     kTiles.blends[t.count - 1][c - 1](b);
   }
 }
@@ -329,8 +344,19 @@ inline void for_each_tile(const State& s, void (*f)(const State&, const TileRows
   }
 }
 
+// Few rows that all see the same keys: nothing is hidden from one and seen by another, and each key
+// is used once, so that copies would cost more than they save (decoding).
+inline bool reads_in_place(const Sweep& a) {
+  if (a.row_count > kTileRows || a.masked || a.biased) return false;
+  if (a.v != nullptr && a.value_width % kLanes != 0) return false;
+  for (int r = 1; r < a.row_count; ++r) {
+    if (a.rows[r].visible != a.rows[0].visible) return false;
+  }
+  return true;
+}
+
 void sweep(const Sweep& a) {
-  State s{a, {}, 0, 0, 0, {}, {}, nullptr};
+  State s{a, {}, 0, 0, 0, {}, {}, nullptr, reads_in_place(a)};
   for (int r = 0; r < a.row_count; ++r) s.keys = larger(s.keys, a.rows[r].visible);
   s.w = workspace(a, a.row_count, s.keys, a.scratch);
   s.added = a.masked || a.biased ? s.w.added : nullptr;

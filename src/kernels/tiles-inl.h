@@ -74,29 +74,63 @@ void blend_tile(const Blend& b) {
   }
 }
 
+// s[r, l] = sum_d q[r, d] from[l][d]  for R rows and kLanes keys that are not packed: for a few
+// rows that would not pay for panels (they are written to L2 and read back once). The same chains,
+// the same bits.
+template <int R>
+void score_unpacked(const float* q, std::int64_t width, const float* const (&from)[kLanes],
+                    float* s) {
+  Floats sum[R];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) sum[r] = all(0);
+  std::int64_t d = 0;
+  Floats k[kLanes];
+  for (; d + kLanes <= width; d += kLanes) {
+#pragma GCC unroll 16
+    for (int l = 0; l < kLanes; ++l) k[l] = load(from[l] + d);
+    transpose(k);
+#pragma GCC unroll 16
+    for (int l = 0; l < kLanes; ++l) {
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) sum[r] = fma(all(q[r * width + d + l]), k[l], sum[r]);
+    }
+  }
+  if (d < width) {
+    for (int l = 0; l < kLanes; ++l) k[l] = load_first(from[l] + d, width - d);
+    transpose(k);
+    for (int l = 0; l < width - d; ++l) {
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) sum[r] = fma(all(q[r * width + d + l]), k[l], sum[r]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) store(s + r * kKeys, sum[r]);
+}
+
 // kScoreTiles[R - 1][C - 1], kBlendTiles[R - 1][C - 1]: every tile up to the full one, for the
 // edges.
 using ScoreTile = void (*)(const float*, std::int64_t, const float*, float*);
 using BlendTile = void (*)(const Blend&);
-
-template <int R, int C>
-struct Tiles {
-  static constexpr void fill(ScoreTile (&scores)[kTileRows][kTileVectors],
-                             BlendTile (&blends)[kTileRows][kTileVectors]) {
-    scores[R - 1][C - 1] = score_tile<R, C>;
-    blends[R - 1][C - 1] = blend_tile<R, C>;
-    if constexpr (C > 1) {
-      Tiles<R, C - 1>::fill(scores, blends);
-    } else if constexpr (R > 1) {
-      Tiles<R - 1, kTileVectors>::fill(scores, blends);
-    }
-  }
-};
+using UnpackedScores = void (*)(const float*, std::int64_t, const float* const (&)[kLanes], float*);
 
 struct TileTable {
   ScoreTile scores[kTileRows][kTileVectors] = {};
   BlendTile blends[kTileRows][kTileVectors] = {};
-  constexpr TileTable() { Tiles<kTileRows, kTileVectors>::fill(scores, blends); }
+  UnpackedScores unpacked[kTileRows] = {};
+
+  constexpr TileTable() { fill<kTileRows, kTileVectors>(); }
+
+  template <int R, int C>
+  constexpr void fill() {
+    scores[R - 1][C - 1] = score_tile<R, C>;
+    blends[R - 1][C - 1] = blend_tile<R, C>;
+    unpacked[R - 1] = score_unpacked<R>;
+    if constexpr (C > 1) {
+      fill<R, C - 1>();
+    } else if constexpr (R > 1) {
+      fill<R - 1, kTileVectors>();
+    }
+  }
 };
 constexpr TileTable kTiles;  // made by the compiler: no code of this set runs at start-up
 
