@@ -322,6 +322,7 @@ AttendResult run_attend(const AttendArrays& arrays, const AttendRequest& request
   Inputs inputs = arrays.inputs;
   Outputs outputs;
   result.out.resize(product({s.B, s.H, s.N, s.E}));
+  result.lse.resize(product({s.B, s.H, s.N}));
   if (request.top > 0) {
     result.top = std::min(request.top, std::max<std::int64_t>(s.M, 1));
     result.top_index.resize(product({s.B, s.H, s.N, result.top}));
@@ -347,6 +348,7 @@ AttendResult run_attend(const AttendArrays& arrays, const AttendRequest& request
   // Without queries nothing is left to compute; what keys received is the zeros that are there.
   if (s.B == 0 || s.N == 0) return result;
   outputs.out = MutableView(result.out.data(), {s.B, s.H, s.N, s.E});
+  outputs.lse = MutableView(result.lse.data(), {s.B, s.H, s.N});
   attend(inputs, request.options, outputs, threads);
   return result;
 }

@@ -53,6 +53,7 @@ AttendArrays read_attend(const AttendRequest& request);
 // out [B, H, N, E] and the highlights asked for; the others are empty.
 struct AttendResult {
   std::vector<float> out;
+  std::vector<float> lse;               // [B, H, N]: -infinity where a query sees no key
   std::int64_t top = 0;                 // K: at most M keys are kept, however many were asked for
   std::vector<std::int32_t> top_index;  // [B, H, N, K]
   std::vector<float> top_weight;        // [B, H, N, K]

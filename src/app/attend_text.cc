@@ -93,8 +93,9 @@ std::string entropy_text(const AttendArrays& arrays, const AttendResult& result)
   const std::int64_t N = arrays.sizes.N;
   return "entropy in nats, and exp(entropy): among how many keys the query spread itself\n" +
          lines(arrays, N, "queries", [&](std::int64_t head, std::int64_t i) {
-           const auto entropy =
-               static_cast<double>(result.entropy[static_cast<std::size_t>(head * N + i)]);
+           const auto at = static_cast<std::size_t>(head * N + i);
+           if (result.lse[at] == -INFINITY) return "query " + std::to_string(i) + ":  sees no key";
+           const auto entropy = static_cast<double>(result.entropy[at]);
            return "query " + std::to_string(i) + ":  " + fixed(entropy, "%.6f") + "  (" +
                   fixed(std::exp(entropy), "%.3f") + " keys)";
          });

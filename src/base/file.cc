@@ -184,9 +184,8 @@ void FileWriter::fail(const char* doing, int error) {
   if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
   if (!temporary_.empty()) ::unlink(std::exchange(temporary_, {}).c_str());
   std::string text = name_ + ": cannot " + doing + ": " + std::strerror(error);
-  if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
-    text += " after " + std::to_string(written_) + " bytes; ";
-    text += direct_ ? "what was written is not whole" : "nothing was left behind";
+  if (!direct_ && (error == ENOSPC || error == EDQUOT || error == EFBIG)) {
+    text += " after " + std::to_string(written_) + " bytes; nothing was left behind";
   }
   throw Error(text);
 }

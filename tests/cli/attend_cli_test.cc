@@ -393,7 +393,8 @@ TEST_F(AttendCli, QueriesWithoutKeysAndEmptyArrays) {
   Ran ran = run("q.npy k.npy v.npy --top 2 --received --entropy --rows 1");
   EXPECT_EQ(ran.code, 0) << ran.err;
   EXPECT_EQ(ran.out.substr(0, 12), "0 0 0\n0 0 0\n");
-  EXPECT_THAT(ran.out, HasSubstr("query 0:  sees no key\n"));
+  EXPECT_THAT(ran.out, HasSubstr("weights\n  query 0:  sees no key\n"));
+  EXPECT_THAT(ran.out, HasSubstr("itself\n  query 0:  sees no key\n"));
   ran = run("k.npy q.npy q.npy -o o.npy --top 2 --received --entropy");
   EXPECT_EQ(ran.code, 0) << ran.err;
   EXPECT_THAT(shape_of("o.npy"), ElementsAre(0, 4));
@@ -409,6 +410,9 @@ TEST_F(AttendCli, SaysHowManyValuesAreNotFinite) {
             "fovea attend: note: v.npy: 2 of 4 values are NaN or infinite; what sees one of them "
             "becomes NaN (1 of them beyond float32)\n");
   EXPECT_THAT(ran.out, HasSubstr("nan"));
+  put_floats("k.npy", {2, 2}, {NAN, 0, 0, 1});  // JSON has no word for NaN
+  ASSERT_EQ(run("q.npy k.npy k.npy -o o.npy --received --highlights h.json").code, 0);
+  EXPECT_THAT(slurp(folder_ / "h.json"), HasSubstr("\"received\": [null, null]"));
 }
 
 TEST_F(AttendCli, HiddenValuesThatAreNotFiniteDoNoHarm) {
