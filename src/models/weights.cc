@@ -199,18 +199,14 @@ std::vector<Linear> vocabulary_of(const std::vector<float>& output, const std::v
   return blocks;
 }
 
+// Without the three big matrices.
 std::int64_t parameters_of(const MarianConfig& c) {
   const std::int64_t d = c.width;
   const std::int64_t attention = 4 * (d * d + d);
   const auto ffn = [&](std::int64_t inner) { return 2 * d * inner + inner + d; };
   const std::int64_t norm = 2 * d;
-  std::int64_t count = c.encoder_layers * (attention + ffn(c.encoder_ffn) + 2 * norm) +
-                       c.decoder_layers * (2 * attention + ffn(c.decoder_ffn) + 3 * norm) +
-                       2 * c.positions * d + c.source_vocabulary * d;
-  const bool one_matrix = c.shared_vocabulary && c.tied;
-  if (!one_matrix && !c.shared_vocabulary) count += c.target_vocabulary * d;
-  if (!c.tied) count += c.target_vocabulary * d;
-  return count;
+  return c.encoder_layers * (attention + ffn(c.encoder_ffn) + 2 * norm) +
+         c.decoder_layers * (2 * attention + ffn(c.decoder_ffn) + 3 * norm) + 2 * c.positions * d;
 }
 
 }  // namespace
@@ -237,6 +233,10 @@ MarianWeights load_marian_weights(const std::filesystem::path& file, const Maria
   const float scale =
       c.scaled_embedding ? static_cast<float>(std::sqrt(static_cast<double>(c.width))) : 1.0f;
   Matrices m = matrices(shelf, c);
+  std::int64_t big = 0;
+  for (const auto& matrix : std::set<Matrix>{m.source, m.target, m.output}) {
+    big += static_cast<std::int64_t>(matrix->size());
+  }
   w.source = {std::move(m.source), positions_of(shelf, "model.encoder.embed_positions.weight", c),
               scale};
   w.target = {std::move(m.target), positions_of(shelf, "model.decoder.embed_positions.weight", c),
@@ -259,7 +259,7 @@ MarianWeights load_marian_weights(const std::filesystem::path& file, const Maria
   }
   // Without tying, `shared` is a module that transformers saves and never reads.
   shelf.check_all_taken({kShared});
-  w.parameters = parameters_of(c);
+  w.parameters = parameters_of(c) + big;
   return w;
 }
 
