@@ -42,16 +42,15 @@ std::vector<fs::path> models_on(const fs::path& shelf) {
   return models;
 }
 
+// A folder that is there is taken as it is: who reads it says which file is missing.
 fs::path named_model(const std::string& name, const std::vector<fs::path>& shelves,
                      const char* origin) {
-  if (is_model(name)) return name;
+  std::error_code ignored;
+  if (fs::is_directory(name, ignored)) return name;
   for (const fs::path& shelf : shelves) {
     if (name.find('/') == std::string::npos && is_model(shelf / name)) return shelf / name;
   }
-  std::error_code ignored;
-  const char* problem =
-      fs::is_directory(name, ignored) ? ": no config.json in it" : ": no such folder";
-  throw Error(name + problem + " (" + origin + "); a model is a folder with config.json, " +
+  throw Error(name + ": no such folder (" + origin + "); a model is a folder with config.json, " +
               "model.safetensors, source.spm, target.spm and vocab.json");
 }
 

@@ -124,7 +124,7 @@ struct MarianTokenizer::State {
 
   std::int32_t id_of(const Vocabulary& vocabulary, std::string_view piece) const {
     const std::int32_t id = vocabulary.id(piece);
-    return id >= 0 ? id : facts.unknown;
+    return id >= 0 ? id : vocabulary.id(settings.unknown);
   }
 
   // The special token that `text` begins with; empty if none.
@@ -184,7 +184,9 @@ Pieces MarianTokenizer::State::encode(std::string_view text,
     }
     if (at > begin) append(pieces, text.substr(begin, at - begin), begin, processor, vocabulary);
     if (at == text.size()) break;
-    pieces.ids.push_back(id_of(vocabulary, special));
+    // Of the source vocabulary even in a target text: transformers does so, and models were trained
+    // so.
+    pieces.ids.push_back(source_vocabulary.id(special));
     pieces.texts.emplace_back(special);
     pieces.spans.push_back(
         {static_cast<std::int32_t>(at), static_cast<std::int32_t>(at + special.size())});
@@ -231,6 +233,9 @@ MarianTokenizer MarianTokenizer::load(const fs::path& folder) {
   facts.pad = source.id(state->settings.pad);
   if (facts.end < 0) throw Error(source_name + ": it has no " + state->settings.end);
   if (facts.unknown < 0) throw Error(source_name + ": it has no " + state->settings.unknown);
+  if (separate && target.id(state->settings.unknown) < 0) {
+    throw Error((folder / "target_vocab.json").string() + ": it has no " + state->settings.unknown);
+  }
   facts.source_pieces_unknown =
       count_unknown(*state->source, source, folder / "source.spm", "vocab.json");
   facts.target_pieces_unknown = count_unknown(*state->target, target, folder / "target.spm",
@@ -258,7 +263,11 @@ DecodedText MarianTokenizer::decode(std::span<const std::int32_t> ids) const {
   const Settings& settings = state_->settings;
   std::vector<std::string> pieces;
   std::vector<std::size_t> places;  // in `ids`, of each piece
+  const TokenizerFacts& facts = state_->facts;
   for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] == facts.end || ids[i] == facts.unknown || (ids[i] == facts.pad && facts.pad >= 0)) {
+      continue;
+    }
     if (ids[i] < 0 || ids[i] >= vocabulary.size()) {
       throw Error("tokenizer: id " + std::to_string(ids[i]) + " is not in the vocabulary of " +
                   std::to_string(vocabulary.size()) + " pieces");

@@ -12,5 +12,7 @@ check() {
 }
 check "$here/attend_oracle.py" --program "$build/fovea"
 check "$here/metrics_oracle.py" --program "$build/fovea"
+check "$here/tokenizer_oracle.py" --program "$build/fovea"
+check "$here/practice_oracle.py" --program "$build/fovea"
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]
