@@ -1,3 +1,4 @@
+#include "kernels/peak.h"
 #include "kernels/sweep.h"
 #include "kernels/sweep_isa.h"
 #include "kernels/workspace.h"
@@ -15,6 +16,16 @@ void run(const Sweep& sweep, Isa isa) {
     case Isa::kAvx2: return sweep_avx2(sweep);
 #endif
     default: return sweep_scalar(sweep);
+  }
+}
+
+std::int64_t run_multiply_adds(Isa isa, std::int64_t rounds) {
+  switch (isa) {
+#if defined(__x86_64__)
+    case Isa::kAvx512: return multiply_adds_avx512(rounds);
+    case Isa::kAvx2: return multiply_adds_avx2(rounds);
+#endif
+    default: return multiply_adds_scalar(rounds);
   }
 }
 

@@ -1,10 +1,14 @@
 // The kernels for avx2: see sweep-inl.h.
+// clang-format off: the lanes come first, the kernels are written in them
 #include "kernels/lanes_avx2.h"
+#include "kernels/peak-inl.h"
 #include "kernels/sweep-inl.h"
 #include "kernels/sweep_isa.h"
+// clang-format on
 
 namespace fovea::kernels {
 
 void sweep_avx2(const Sweep& a) { sweep(a); }
+std::int64_t multiply_adds_avx2(std::int64_t rounds) { return multiply_adds(rounds); }
 
 }  // namespace fovea::kernels

@@ -7,7 +7,10 @@
 namespace fovea::kernels {
 
 void sweep_scalar(const Sweep& a);
+std::int64_t multiply_adds_scalar(std::int64_t rounds);
 void sweep_avx2(const Sweep& a);
+std::int64_t multiply_adds_avx2(std::int64_t rounds);
 void sweep_avx512(const Sweep& a);
+std::int64_t multiply_adds_avx512(std::int64_t rounds);
 
 }  // namespace fovea::kernels
