@@ -109,8 +109,8 @@ void add_practice(CLI::App& app) {
       app.add_subcommand("practice", "Questions on attention, computed and graded by the engine");
   command->footer("Example:\n  fovea practice --seed 7");
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("--seed", arguments->seed,
-                      "which questions; new ones each time unless given");
+  command->add_option("--seed", arguments->seed, "which questions; new ones each time unless given")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("-n,--questions", arguments->questions, "how many; the five kinds in turn")
       ->check(CLI::Range(1, 1000));
   std::map<std::string, QuestionKind> kinds;

@@ -164,12 +164,13 @@ constexpr Claim kClaims[] = {
      "line 5 divides by np.sqrt(Q.shape[1]), and Q.shape[1] is d."},
     {"line 5: divide by the root of the width of Q, not of the number of keys",
      "line 5 does not use the number of keys."},
-    {"line 7: e must be divided by its sum; these are no weights yet", "line 7 divides by a sum."},
+    {"line 7: e must be divided by its sum; these are no weights yet",
+     "line 7 does divide e by a sum."},
     {"line 7: the sum runs over the wrong axis; each query's weights must sum to 1",
      "line 7 sums along axis=1, over the keys, as it should."},
     {"line 7: each row has a sum of its own; this divides all rows by one number",
      "line 7 keeps one sum for each row."},
-    {"line 8: the weights must mix V, not K", "line 8 mixes V."},
+    {"line 8: the weights must mix V, not K", "line 8 mixes the rows of V, as it should."},
     {"line 6: the largest score of each row must be taken out before exp",
      "line 6 takes the largest score out. It cancels in the division, so the weights are the same "
      "with "
