@@ -444,20 +444,20 @@ TEST_F(AttendCli, ExplainsEveryStep) {
 }
 
 TEST_F(AttendCli, ExplainsMasksBiasAndHeads) {
-  put_random("q.npy", {2, 3, 4}, 1);
-  put_random("k.npy", {1, 3, 4}, 2);
-  put_floats("b.npy", {3}, {0, 1, -kInfinity});
+  put_random("q.npy", {4, 3, 4}, 1);
+  put_random("k.npy", {2, 5, 4}, 2);
+  put_floats("b.npy", {5}, {0, 1, -kInfinity, 2, 0.5f});
   const Ran ran = run("q.npy k.npy k.npy --explain --causal --bias b.npy -o o.npy");
   EXPECT_EQ(ran.code, 0) << ran.err;
   for (const char* part :
-       {"==== batch 0, head 1 (keys and values of key head 0)\n", "1. Scores: ",
+       {"==== batch 0, head 2 (keys and values of key head 1)\n", "1. Scores: ",
         "2. Scaled scores: times 0.5 = 1 / sqrt(4)", "3. Scores with the bias added.\n",
         "4. Masked scores: a point is hidden, a score of -infinity. Hidden are later keys (causal, "
         "aligned at the last query and key); where the bias is -infinity.\n",
         "5. Weights: ", "6. Output: ", "7. Beside it the plain mean", "Checked: "}) {
     EXPECT_THAT(ran.out, HasSubstr(part));
   }
-  EXPECT_THAT(shape_of("o.npy"), ElementsAre(2, 3, 4));
+  EXPECT_THAT(shape_of("o.npy"), ElementsAre(4, 3, 4));
 }
 
 TEST_F(AttendCli, ExplainRefusesWhatDoesNotFitOnAScreen) {
