@@ -106,7 +106,7 @@ void run(const Arguments& arguments) {
 
 void add_practice(CLI::App& app) {
   auto* command =
-      app.add_subcommand("practice", "Questions on attention, computed and graded by the engine");
+      app.add_subcommand("practice", "questions on attention, computed and graded by the engine");
   command->footer("Example:\n  fovea practice --seed 7");
   auto arguments = std::make_shared<Arguments>();
   command->add_option("--seed", arguments->seed, "which questions; new ones each time unless given")
