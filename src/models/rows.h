@@ -20,8 +20,6 @@ struct Norm {
   std::vector<float> bias;
 };
 
-inline constexpr float kNormEpsilon = 1e-5f;
-
 // x <- norm(x + delta), row by row: (y - mean) / sqrt(variance + 1e-5) weight + bias. Two passes:
 // the variance is a mean of squared differences from the mean, which does not cancel.
 void add_norm(float* x, const float* delta, std::int64_t rows, const Norm& norm);
