@@ -4,7 +4,8 @@
 namespace fovea::kernels {
 namespace {
 
-constexpr float kHidden = -__builtin_inff();  // the score of a key that a row may not see
+constexpr float kHidden = -__builtin_inff();        // the score of a key that a row may not see
+constexpr float kLowest = -3.4028234663852886e38f;  // the lowest score of one that it sees
 
 // 2^x = 2^n 2^f, n = round(x), |f| <= 1/2. For x <= 0 (up to rounding).
 //

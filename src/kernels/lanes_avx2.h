@@ -45,8 +45,12 @@ inline std::uint32_t greater(Floats a, Floats b) {
   return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
 }
 
-inline std::uint32_t not_less(Floats a, Floats b) {
-  return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NLT_UQ)));
+inline Floats pick_where_greater(Floats a, Floats b, Floats y, Floats x) {
+  return _mm256_blendv_ps(x, y, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
+inline Floats shifted_in(Floats x, float first_lane) {
+  const __m256 up = _mm256_permutevar8x32_ps(x, _mm256_setr_epi32(0, 0, 1, 2, 3, 4, 5, 6));
+  return _mm256_blend_ps(up, _mm256_set1_ps(first_lane), 1);
 }
 
 inline float sum_of(Floats x) {

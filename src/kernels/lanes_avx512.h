@@ -42,7 +42,13 @@ inline Floats pick_first(std::int64_t n, Floats x, Floats y) {
   return _mm512_mask_mov_ps(y, first(n), x);
 }
 inline std::uint32_t greater(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
-inline std::uint32_t not_less(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
+inline Floats pick_where_greater(Floats a, Floats b, Floats y, Floats x) {
+  return _mm512_mask_mov_ps(x, _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y);
+}
+inline Floats shifted_in(Floats x, float first_lane) {
+  return _mm512_castsi512_ps(_mm512_alignr_epi32(
+      _mm512_castps_si512(x), _mm512_castps_si512(_mm512_set1_ps(first_lane)), 15));
+}
 
 inline float sum_of(Floats x) { return _mm512_reduce_add_ps(x); }
 inline float max_of(Floats x) { return _mm512_reduce_max_ps(x); }

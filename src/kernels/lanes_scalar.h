@@ -1,7 +1,7 @@
 // A "vector" of one float: the same kernels without SIMD. The truth that the other sets are read
 // against.
 //
-// What a lanes_*.h has to offer is this file: a type, its width, tile sizes and 19 small functions.
+// What a lanes_*.h has to offer is this file: a type, its width, tile sizes and 21 small functions.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +46,10 @@ inline Floats pick_where_equal(Floats a, Floats b, Floats y, Floats x) { return 
 inline Floats pick_first(std::int64_t n, Floats x, Floats y) { return n > 0 ? x : y; }
 // Bit l: lane l of a is greater than lane l of b.
 inline std::uint32_t greater(Floats a, Floats b) { return a > b ? 1u : 0u; }
-// Bit l: lane l of a is not less than lane l of b: also when one is NaN.
-inline std::uint32_t not_less(Floats a, Floats b) { return a < b ? 0u : 1u; }
+// x, but y in lanes where a > b.
+inline Floats pick_where_greater(Floats a, Floats b, Floats y, Floats x) { return a > b ? y : x; }
+// Lanes moved up by one, `first` in lane 0.
+inline Floats shifted_in(Floats, float first) { return first; }
 
 inline float sum_of(Floats x) { return x; }
 inline float max_of(Floats x) { return x; }

@@ -53,9 +53,9 @@ struct TileRows {
 };
 
 inline Kept kept_of(const State& s, int r) {
-  const std::int64_t at = r * s.a.top;
+  const std::int64_t at = r * s.w.top_step;
   return {s.w.top_rank + at, (s.a.factor == nullptr ? s.w.top_rank : s.w.top_score) + at,
-          reinterpret_cast<std::int32_t*>(s.w.top_index) + at, s.a.top};
+          s.w.top_index + at, s.a.top};
 }
 
 // Queries copied row by row, so that tiles find them at fixed steps. A negative scale changes their
@@ -285,8 +285,8 @@ inline void finish_top(const State& s, int r) {
     store_first(row.top_weight + i, p * all(inverse_total(s, r)), n);
   }
   for (std::int64_t i = 0; i < kept.count; ++i) {
-    row.top_index[i] = kept.index[i];
-    if (kept.index[i] < 0) row.top_weight[i] = 0;
+    row.top_index[i] = index_at(kept, i);
+    if (row.top_index[i] < 0) row.top_weight[i] = 0;
   }
 }
 
@@ -294,6 +294,7 @@ inline void finish(const State& s) {
   for (int r = 0; r < s.a.row_count; ++r) {
     const Row& row = s.a.rows[r];
     const float l = s.w.total[r];
+    const double log_total = row.lse != nullptr || row.entropy != nullptr ? log(double{l}) : 0;
     if (row.out != nullptr) {
       const Floats inverse = all(inverse_total(s, r));
       const float* sums = s.w.sums + r * s.w.value_step;
@@ -303,10 +304,10 @@ inline void finish(const State& s) {
     }
     if (row.lse != nullptr) {
       const double peak = s.w.peak[r] * s.scale;
-      *row.lse = l == 0 ? kHidden : static_cast<float>(peak + log(double{l}));
+      *row.lse = l == 0 ? kHidden : static_cast<float>(peak + log_total);
     }
     if (row.entropy != nullptr) {
-      const double h = log(double{l}) - kLn2 * s.w.spread[r] / l;
+      const double h = log_total - kLn2 * s.w.spread[r] / l;
       *row.entropy = l == 0 || h < 0 ? 0.0f : static_cast<float>(h);
     }
     if (s.a.top > 0) finish_top(s, r);

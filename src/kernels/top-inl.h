@@ -1,39 +1,69 @@
-// The K best keys of each row. Most keys fail one vector compare with the K-th best so far.
+// The K best keys of each row. Most keys fail one vector compare with the K-th best so far; those
+// that pass are inserted without a branch: gathering and sorting them, or moving them one place at
+// a time, cost twice as much, because nothing predicts where a key belongs.
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 namespace fovea::kernels {
 namespace {
 
-// The kept keys of one row, by descending rank; rank -inf and index -1 where there is none yet.
-// Without factors rank and score are the same memory.
+// The kept keys of one row, by descending rank, in whole vectors: places past K hold the next best.
+// Rank -inf and index -1 where there is none yet. Without factors rank and score are the same
+// memory.
 struct Kept {
   float* rank;
   float* score;
-  std::int32_t* index;
+  float* index;        // int32 in the memory of floats: it moves as floats do
   std::int64_t count;  // K
 };
 
+inline float bits_of(std::int32_t index) {
+  float bits;
+  std::memcpy(&bits, &index, 4);
+  return bits;
+}
+
+inline std::int32_t index_at(const Kept& kept, std::int64_t i) {
+  std::int32_t index;
+  std::memcpy(&index, kept.index + i, 4);
+  return index;
+}
+
 inline void clear(const Kept& kept) {
-  for (std::int64_t i = 0; i < kept.count; ++i) {
-    kept.rank[i] = kHidden;
-    kept.score[i] = kHidden;
-    kept.index[i] = -1;
+  for (std::int64_t i = 0; i < kept.count; i += kLanes) {
+    store(kept.rank + i, all(kHidden));
+    store(kept.score + i, all(kHidden));
+    store(kept.index + i, all(bits_of(-1)));
   }
 }
 
-// Keys come in ascending order and equal ranks keep theirs: ties go to the lower index.
-inline void insert(const Kept& kept, float rank, float score, std::int64_t index) {
-  std::int64_t at = kept.count - 1;
-  for (; at > 0 && kept.rank[at - 1] < rank; --at) {
-    kept.rank[at] = kept.rank[at - 1];
-    kept.index[at] = kept.index[at - 1];
-    if (kept.score != kept.rank) kept.score[at] = kept.score[at - 1];
+// What a new key changes in one vector of the kept: where it is better than the key in a place,
+// that place gets the key before it, or the new one if it is not better than the key before.
+struct Change {
+  Floats rank;    // of the new key, in all lanes
+  Floats here;    // ranks
+  Floats before;  // ranks, moved by one place
+
+  void apply(float* x, std::int64_t i, float value) const {
+    const Floats old = load(x + i);
+    const Floats moved = shifted_in(old, i == 0 ? 0 : x[i - 1]);
+    const Floats now = pick_where_greater(rank, before, moved, all(value));
+    store(x + i, pick_where_greater(rank, here, now, old));
   }
-  kept.rank[at] = rank;
-  kept.score[at] = score;
-  kept.index[at] = static_cast<std::int32_t>(index);
+};
+
+// Keys come in ascending order and an equal rank does not move: ties go to the lower index.
+inline void insert(const Kept& kept, float rank, float score, std::int64_t index) {
+  for (std::int64_t i = (kept.count - 1) / kLanes * kLanes; i >= 0; i -= kLanes) {
+    const Floats here = load(kept.rank + i);
+    const float last = i == 0 ? -kHidden : kept.rank[i - 1];
+    const Change change{all(rank), here, shifted_in(here, last)};
+    change.apply(kept.index, i, bits_of(static_cast<std::int32_t>(index)));
+    if (kept.score != kept.rank) change.apply(kept.score, i, score);
+    change.apply(kept.rank, i, rank);
+  }
 }
 
 struct Offer {
@@ -53,37 +83,17 @@ inline Floats rank_at(const Offer& o, std::int64_t j) {
   return fma(score - all(o.anchor), all(o.unit), load(o.factors + j));
 }
 
-// A rank that at least `count` of the offered keys reach: the count-th largest of the maxima of the
-// lanes, or -inf where there are fewer lanes. From 256 keys, 8 of them best, 11 reach it on
-// average; without it 36 would be inserted and most pushed out again.
-inline float floor_of(const Offer& o, std::int64_t count) {
-  if (count > kLanes) return kHidden;
-  Floats most = rank_at(o, 0);
-  for (std::int64_t i = 1; i < o.vectors; ++i) most = max(rank_at(o, i * kLanes), most);
-  float maxima[kLanes];
-  store(maxima, most);
-  float least = max_of(most);
-  for (int l = 0; l < kLanes; ++l) {
-    const bool among = __builtin_popcount(greater(most, all(maxima[l]))) < count;
-    if (among && maxima[l] < least) least = maxima[l];
-  }
-  return least;
-}
-
 inline void offer(const Kept& kept, const Offer& o) {
   const float* worst = kept.rank + kept.count - 1;
-  // -inf: not full yet. (A floor of NaN is passed by no compare below but the first, and then by
-  // none.)
-  const float floor = *worst == kHidden ? floor_of(o, kept.count) : *worst;
   float ranks[kLanes];
   for (std::int64_t j = 0; j < o.vectors * kLanes; j += kLanes) {
     const Floats rank = rank_at(o, j);
-    std::uint32_t better = not_less(rank, max(all(floor), all(*worst)));
+    std::uint32_t better = greater(rank, all(*worst));
     if (better == 0) continue;
     store(ranks, rank);
     for (; better != 0; better &= better - 1) {
       const int l = __builtin_ctz(better);
-      if (ranks[l] > *worst) insert(kept, ranks[l], o.scores[j + l], o.begin + j + l);
+      insert(kept, ranks[l], o.scores[j + l], o.begin + j + l);
     }
   }
 }

@@ -21,6 +21,7 @@ constexpr std::int64_t kMostTileRows = 6;  // rows of the tallest register tile
 
 struct Workspace {
   std::int64_t value_step;  // E rounded up to whole vectors
+  std::int64_t top_step;    // K rounded up to whole vectors
 
   float* q;          // [rows, D]             the queries, times the sign of the scale
   float* keys;       // panels of [D, vectors of keys]
@@ -33,9 +34,9 @@ struct Workspace {
   float* total;      // [rows]                l: sum of weights 2^x
   float* spread;     // [rows]                u: sum of weight x
   float* anchor;     // [rows]                the first peak: ranks are counted from it
-  float* top_rank;   // [rows, K]             descending
-  float* top_score;  // [rows, K]
-  float* top_index;  // [rows, K]             int32 in the memory of floats
+  float* top_rank;   // [rows, top_step]      the best keys, descending
+  float* top_score;  // [rows, top_step]
+  float* top_index;  // [rows, top_step]      int32 in the memory of floats
 
   std::int64_t floats;  // all of it
 };
@@ -61,9 +62,10 @@ inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t keys,
   w.total = take(rows);
   w.spread = take(rows);
   w.anchor = take(rows);
-  w.top_rank = take(rows * a.top);
-  w.top_score = take(rows * a.top);
-  w.top_index = take(rows * a.top);
+  w.top_step = rounded_up(a.top, kWidest);
+  w.top_rank = take(rows * w.top_step);
+  w.top_score = take(rows * w.top_step);
+  w.top_index = take(rows * w.top_step);
   return w;
 }
 
