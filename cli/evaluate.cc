@@ -15,6 +15,31 @@
 namespace fovea::cli {
 namespace {
 
+// clang-format off: the text as it is printed
+constexpr const char* kHelp =
+    R"help(fovea evaluate: BLEU and chrF of translations, equal to sacreBLEU's
+
+Usage: fovea evaluate --hypotheses FILE --references FILE... [options]
+
+Try it:
+  printf 'The black cat sleeps.\n' > hyp.en && printf 'The black cat is sleeping.\n' > ref.en
+  fovea evaluate --hypotheses hyp.en --references ref.en
+
+Line i of every file belongs to one sentence. Each score comes with the signature of how it was
+computed; scores compare only where the signatures are the same.
+
+  --hypotheses FILE     the translations; - is standard input
+  --references FILE...  one or more reference translations of each line
+  --lowercase           compare without case
+  --tokenize T          BLEU's tokens: 13a (the field's own, the default), none, char
+  --smooth S            of orders without a match: exp (the default), floor, add-k, none
+  --smooth-value X      of floor (0.1) and add-k (1)
+  --effective-order     only the orders that there are: for single sentences
+  --json                one JSON object, with every count
+  -h, --help            this text
+)help";
+// clang-format on
+
 struct Arguments {
   std::string hypotheses;
   std::vector<std::string> references;
@@ -67,36 +92,24 @@ void evaluate(const Arguments& arguments) {
 
 void add_evaluate(CLI::App& app) {
   auto* command = app.add_subcommand("evaluate", "BLEU and chrF, equal to sacreBLEU's");
-  command->footer(
-      "Example:\n  fovea translate news.de > news.en && fovea evaluate "
-      "--hypotheses news.en --references news.reference.en");
+  command->formatter_fn([](const CLI::App*, std::string, CLI::AppFormatMode) { return kHelp; });
   auto arguments = std::make_shared<Arguments>();
-  command
-      ->add_option("--hypotheses,--hyp", arguments->hypotheses,
-                   "translations, one a line; - is standard input")
-      ->required();
-  command
-      ->add_option("--references,--ref", arguments->references,
-                   "one or more files of reference translations, line by line")
-      ->required();
-  command->add_flag("--lowercase", arguments->options.lowercase, "compare without case");
+  command->add_option("--hypotheses,--hyp", arguments->hypotheses)->required();
+  command->add_option("--references,--ref", arguments->references)->required();
+  command->add_flag("--lowercase", arguments->options.lowercase);
   const std::map<std::string, BleuTokens> tokens{
       {"13a", BleuTokens::k13a}, {"none", BleuTokens::kNone}, {"char", BleuTokens::kChar}};
-  command->add_option("--tokenize", arguments->options.tokens, "tokens of BLEU: 13a, none, char")
+  command->add_option("--tokenize", arguments->options.tokens)
       ->transform(CLI::CheckedTransformer(tokens));
   const std::map<std::string, BleuSmoothing> smoothing{{"exp", BleuSmoothing::kExp},
                                                        {"floor", BleuSmoothing::kFloor},
                                                        {"add-k", BleuSmoothing::kAddK},
                                                        {"none", BleuSmoothing::kNone}};
-  command
-      ->add_option("--smooth", arguments->options.smoothing,
-                   "of BLEU's empty orders: exp, floor, add-k, none")
+  command->add_option("--smooth", arguments->options.smoothing)
       ->transform(CLI::CheckedTransformer(smoothing));
-  command->add_option("--smooth-value", arguments->options.smooth_value,
-                      "of floor (0.1) and add-k (1)");
-  command->add_flag("--effective-order", arguments->options.effective_order,
-                    "only the orders that there are: for single sentences");
-  command->add_flag("--json", arguments->json, "one JSON object, with every count");
+  command->add_option("--smooth-value", arguments->options.smooth_value);
+  command->add_flag("--effective-order", arguments->options.effective_order);
+  command->add_flag("--json", arguments->json);
   command->callback([arguments] { evaluate(*arguments); });
 }
 

@@ -36,9 +36,9 @@ Try it:
 
 MODEL is a MarianMT folder; without one: FOVEA_MODEL, else the model that came with fovea.
 
-  --pieces FILE    how the model reads each line of FILE (- is standard input): one JSON object a line
-                   with ids, pieces, spans (in code points of the line), words, and the text that
-                   the ids decode to
+  --pieces FILE    how the model reads each line of FILE (- is standard input): one JSON object a
+                   line with ids, pieces, spans (in code points of the line), words, and the text
+                   that the ids decode to
   --target         ... as text of the target language
   --json           the facts as one JSON object
   -h, --help       this text

@@ -261,17 +261,35 @@ class Writer {
   bool said_ = false;
 };
 
-void warn(const Translation& translation, std::size_t line, const Translator& translator) {
-  const std::string where = "line " + std::to_string(line + 1) + " ";
-  if (translation.parts.size() > 1) {
-    say(where + "is longer than the " + std::to_string(translator.longest_source()) +
-        " pieces that the model takes: translated in " + std::to_string(translation.parts.size()) +
-        " parts");
+// What the reader should know of a line; the first of each kind one by one, then only how many.
+class Warnings {
+ public:
+  explicit Warnings(int longest_source) : longest_source_(longest_source) {}
+  ~Warnings() {
+    if (cut_ > kMost) say(std::to_string(cut_ - kMost) + " more reached the longest output");
+    if (split_ > kMost) say(std::to_string(split_ - kMost) + " more were translated in parts");
   }
-  if (translation.hypotheses[0].cut) {
-    say(where + "has a translation that reached the longest output; its end may be missing");
+  Warnings(const Warnings&) = delete;
+  Warnings& operator=(const Warnings&) = delete;
+
+  void look_at(const Translation& translation, std::size_t line) {
+    const std::string where = "line " + std::to_string(line + 1) + " ";
+    if (translation.parts.size() > 1 && ++split_ <= kMost) {
+      say(where + "is longer than the " + std::to_string(longest_source_) +
+          " pieces that the model takes: translated in " +
+          std::to_string(translation.parts.size()) + " parts");
+    }
+    if (translation.hypotheses[0].cut && ++cut_ <= kMost) {
+      say(where + "has a translation that reached the longest output; its end may be missing");
+    }
   }
-}
+
+ private:
+  static constexpr int kMost = 5;
+  int longest_source_;
+  int split_ = 0;
+  int cut_ = 0;
+};
 
 void translate(const Arguments& arguments) {
   const Translator translator = Translator::load(find_model(arguments.model));
@@ -291,6 +309,7 @@ void translate(const Arguments& arguments) {
   Threads threads(arguments.threads);
   Writer writer(arguments);
   Progress progress;
+  Warnings warnings(translator.longest_source());
   std::size_t done = 0;
   watch_interrupts();
   options.progress = [&](std::size_t, std::size_t) { return interrupted == 0; };
@@ -303,8 +322,8 @@ void translate(const Arguments& arguments) {
       for (std::size_t i = 0; i < lines.size(); ++i)
         check_utf8(lines[i], input.name(), done + i + 1);
       for (const Translation& one : translator.translate(lines, options, threads)) {
-        warn(one, done, translator);
         writer.write(one, done);
+        warnings.look_at(one, done);
         progress.draw(++done);
       }
     }
