@@ -69,7 +69,7 @@ class Shelf {
     const Tensor* best = nullptr;
     std::size_t least = name.size() / 2;  // further off it is no help
     for (const Tensor& tensor : file_.tensors()) {
-      if (tensor.name.size() > 2 * name.size()) continue;
+      if (taken_.contains(tensor.name) || tensor.name.size() > 2 * name.size()) continue;
       const std::size_t d = distance(name, tensor.name);
       if (d < least) {
         least = d;
