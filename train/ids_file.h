@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <stdexcept>
 #include <string>
@@ -31,8 +32,10 @@ struct IdPairs {
 inline constexpr char kIdsMagic[] = "FOVEAIDS";
 inline constexpr std::int32_t kIdsVersion = 1;
 
+// The file appears whole or not at all.
 inline void write_ids(const std::string& path, const IdPairs& pairs) {
-  std::ofstream out(path, std::ios::binary);
+  const std::string temporary = path + ".part";
+  std::ofstream out(temporary, std::ios::binary);
   auto put = [&](const void* data, std::size_t bytes) {
     out.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
   };
@@ -46,8 +49,9 @@ inline void write_ids(const std::string& path, const IdPairs& pairs) {
        {&pairs.source_lengths, &pairs.target_lengths, &pairs.source_ids, &pairs.target_ids}) {
     put(part->data(), part->size() * sizeof(std::int32_t));
   }
-  out.flush();
+  out.close();
   if (!out) throw std::runtime_error(path + ": cannot write (is the disk full?)");
+  std::filesystem::rename(temporary, path);
 }
 
 inline IdPairs read_ids(const std::string& path) {

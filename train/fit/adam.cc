@@ -37,14 +37,16 @@ void update_anywhere(Parameter& p, const AdamStep& step) {
   const Tensor grad = p.leaf.grad().to(torch::kFloat) * step.clip;
   p.first.lerp_(grad, 1 - step.beta1);
   p.second.lerp_(grad.square(), 1 - step.beta2);
-  p.value.sub_(p.first * step.correction1 / ((p.second * step.correction2).sqrt() + step.epsilon) * step.rate);
+  p.value.sub_(p.first * step.correction1 / ((p.second * step.correction2).sqrt() + step.epsilon) *
+               step.rate);
   p.averaged.lerp_(p.value, 1 - step.average);
   p.leaf.copy_(p.value);
 }
 
 }  // namespace
 
-double adam_step(Parameters& parameters, const AdamOptions& options, double rate, std::int64_t step) {
+double adam_step(Parameters& parameters, const AdamOptions& options, double rate,
+                 std::int64_t step) {
   torch::NoGradGuard no_grad;
   for (Parameter& parameter : parameters.all()) {
     if (!parameter.frozen && !parameter.leaf.grad().is_contiguous()) {
@@ -65,9 +67,12 @@ double adam_step(Parameters& parameters, const AdamOptions& options, double rate
   now.average = static_cast<float>(std::min(options.average, (1 + t) / (10 + t)));
   for (Parameter& parameter : parameters.all()) {
     if (parameter.frozen) continue;
-    if (!parameter.value.is_cpu()) update_anywhere(parameter, now);
-    else if (parameter.leaf.scalar_type() == torch::kFloat) update<float>(parameter, now);
-    else update<Bf16>(parameter, now);
+    if (!parameter.value.is_cpu())
+      update_anywhere(parameter, now);
+    else if (parameter.leaf.scalar_type() == torch::kFloat)
+      update<float>(parameter, now);
+    else
+      update<Bf16>(parameter, now);
   }
   parameters.refresh_table();
   return norm;

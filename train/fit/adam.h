@@ -13,6 +13,7 @@ struct AdamOptions {
 
 // Applies the gradients of the leaves, as step number `step` (from 1), and refreshes the leaves.
 // Returns the norm of the gradient before clipping; a norm that is not finite changes nothing.
-double adam_step(Parameters& parameters, const AdamOptions& options, double rate, std::int64_t step);
+double adam_step(Parameters& parameters, const AdamOptions& options, double rate,
+                 std::int64_t step);
 
 }  // namespace fovea::fit

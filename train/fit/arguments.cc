@@ -10,12 +10,15 @@ const char kHelp[] =
 
   fovea-fit --ids DIR --run DIR [options]
 
-DIR of --ids is what fovea-prepare wrote. --run takes checkpoints, hypotheses/ and model/, the best model so
-far. Events go to stdout, one JSON object a line; words to stderr.
+DIR of --ids is what fovea-prepare wrote. --run takes checkpoints and hypotheses/. Events go to stdout, one
+JSON object a line; words to stderr.
+
+  --model DIR          where the best model so far is kept (model/ in --run)
 
   --resume             go on from the newest checkpoint of --run; --steps and the rate may change
   --init-from DIR      start from the weights of this model folder
   --export DIR         only write the newest checkpoint of --run as a model folder
+  --logits FILE        with --export: also the logits of the first validation pairs, to compare
 
   --width 256  --heads 4  --ffn 1024  --encoder-layers 4  --decoder-layers 3  --positions 512
   --context attention|mean   mean: cross-attention asks with zeros, so its context is the plain mean
@@ -69,6 +72,8 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
   };
   text("--ids", a.ids);
   text("--run", a.run);
+  text("--model", a.model);
+  text("--logits", a.logits);
   text("--init-from", a.init_from);
   text("--export", a.export_to);
   text("--device", a.device);
@@ -113,7 +118,8 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
     if (++i == words.size()) throw Misuse(name + " needs a value; see --help");
     found->second(name, words[i]);
   }
-  auto one_of = [](const char* name, const std::string& value, const std::vector<std::string>& choices) {
+  auto one_of = [](const char* name, const std::string& value,
+                   const std::vector<std::string>& choices) {
     for (const std::string& choice : choices) {
       if (value == choice) return;
     }
@@ -127,6 +133,7 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
   a.half = weights == "fp16";
   if (a.ids.empty()) throw Misuse("--ids DIR is missing; see --help");
   if (a.run.empty()) throw Misuse("--run DIR is missing; see --help");
+  if (a.model.empty()) a.model = a.run + "/model";
   if (a.shape.width % a.shape.heads != 0) {
     throw Misuse("--width " + std::to_string(a.shape.width) + " is not a multiple of --heads " +
                  std::to_string(a.shape.heads));

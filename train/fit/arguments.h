@@ -12,7 +12,7 @@
 namespace fovea::fit {
 
 struct Arguments {
-  std::string ids, run, init_from, export_to;
+  std::string ids, run, model, init_from, export_to, logits;
   bool resume = false;
   Shape shape;
   AdamOptions adam;

@@ -8,7 +8,6 @@
 namespace fovea::fit {
 namespace {
 
-
 torch::Tensor ids_tensor(const std::vector<std::int32_t>& ids, torch::Device device) {
   return torch::tensor(ids, torch::kInt).to(device);
 }
@@ -18,11 +17,14 @@ torch::Tensor ids_tensor(const std::vector<std::int32_t>& ids, torch::Device dev
 Corpus::Corpus(const train::IdPairs& pairs) : pairs_(pairs) {
   source_starts_.push_back(0);
   target_starts_.push_back(0);
-  for (const std::int32_t length : pairs.source_lengths) source_starts_.push_back(source_starts_.back() + length);
-  for (const std::int32_t length : pairs.target_lengths) target_starts_.push_back(target_starts_.back() + length);
+  for (const std::int32_t length : pairs.source_lengths)
+    source_starts_.push_back(source_starts_.back() + length);
+  for (const std::int32_t length : pairs.target_lengths)
+    target_starts_.push_back(target_starts_.back() + length);
 }
 
-Batch Corpus::batch(const std::vector<std::int64_t>& chosen, const Shape& shape, torch::Device device) const {
+Batch Corpus::batch(const std::vector<std::int64_t>& chosen, const Shape& shape,
+                    torch::Device device) const {
   Batch batch;
   batch.pairs = static_cast<std::int64_t>(chosen.size());
   std::vector<std::int32_t> source_ids, source_at, target_inputs, target_at, target_ids;

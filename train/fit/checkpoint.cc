@@ -27,8 +27,9 @@ Header header_of(const Shape& shape, const Parameters& parameters, const State& 
   Header header;
   std::memset(static_cast<void*>(&header), 0, sizeof header);
   std::memcpy(header.magic, kMagic, 8);
-  const std::int32_t numbers[8] = {shape.vocabulary,     shape.width,          shape.heads,     shape.ffn,
-                                   shape.encoder_layers, shape.decoder_layers, shape.positions, shape.mean_context};
+  const std::int32_t numbers[8] = {shape.vocabulary, shape.width,          shape.heads,
+                                   shape.ffn,        shape.encoder_layers, shape.decoder_layers,
+                                   shape.positions,  shape.mean_context};
   std::memcpy(header.shape, numbers, sizeof numbers);
   header.parameters = parameters.count();
   header.state = state;
@@ -52,7 +53,8 @@ std::vector<fs::path> checkpoints(const std::string& folder) {
   if (!fs::is_directory(folder)) return found;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename();
-    if (name.rfind("checkpoint-", 0) == 0 && entry.path().extension() == ".bin") found.push_back(entry.path());
+    if (name.rfind("checkpoint-", 0) == 0 && entry.path().extension() == ".bin")
+      found.push_back(entry.path());
   }
   std::sort(found.rbegin(), found.rend());  // steps have a fixed number of digits: newest first
   return found;
@@ -79,7 +81,8 @@ State read(const fs::path& path, const Shape& shape, Parameters& parameters) {
   if (std::memcmp(header.magic, wanted.magic, 8) != 0) throw std::runtime_error("not a checkpoint");
   if (std::memcmp(header.shape, wanted.shape, sizeof wanted.shape) != 0 ||
       header.parameters != wanted.parameters) {
-    throw std::invalid_argument("it is of a model of another shape; give the same options, or another --run");
+    throw std::invalid_argument(
+        "it is of a model of another shape; give the same options, or another --run");
   }
   // Into memory first: a broken file must leave the parameters alone.
   std::vector<torch::Tensor> loaded;
@@ -121,7 +124,8 @@ void save_checkpoint(const std::string& folder, const Shape& shape, const Parame
   for (std::size_t i = 2; i < found.size(); ++i) fs::remove(found[i]);
 }
 
-std::optional<State> load_checkpoint(const std::string& folder, const Shape& shape, Parameters& parameters) {
+std::optional<State> load_checkpoint(const std::string& folder, const Shape& shape,
+                                     Parameters& parameters) {
   for (const fs::path& path : checkpoints(folder)) {
     try {
       return read(path, shape, parameters);

@@ -1,5 +1,5 @@
-// Dropout without stored masks: an element's fate is a hash of its place, so that the backward pass finds it
-// again and a resumed run meets the same one.
+// Dropout without stored masks: an element's fate is a hash of its place, so that the backward pass
+// finds it again and a resumed run meets the same one.
 #pragma once
 
 #include <cstdint>

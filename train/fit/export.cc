@@ -24,18 +24,40 @@ std::string config_json(const Shape& shape, bool half) {
          "  \"bos_token_id\": 0,\n"
          "  \"eos_token_id\": 0,\n"
          "  \"forced_eos_token_id\": 0,\n"
-         "  \"pad_token_id\": " + n(shape.pad()) + ",\n"
-         "  \"decoder_start_token_id\": " + n(shape.pad()) + ",\n"
-         "  \"d_model\": " + n(shape.width) + ",\n"
-         "  \"encoder_attention_heads\": " + n(shape.heads) + ",\n"
-         "  \"decoder_attention_heads\": " + n(shape.heads) + ",\n"
-         "  \"encoder_ffn_dim\": " + n(shape.ffn) + ",\n"
-         "  \"decoder_ffn_dim\": " + n(shape.ffn) + ",\n"
-         "  \"encoder_layers\": " + n(shape.encoder_layers) + ",\n"
-         "  \"decoder_layers\": " + n(shape.decoder_layers) + ",\n"
-         "  \"num_hidden_layers\": " + n(shape.encoder_layers) + ",\n"
+         "  \"pad_token_id\": " +
+         n(shape.pad()) +
+         ",\n"
+         "  \"decoder_start_token_id\": " +
+         n(shape.pad()) +
+         ",\n"
+         "  \"d_model\": " +
+         n(shape.width) +
+         ",\n"
+         "  \"encoder_attention_heads\": " +
+         n(shape.heads) +
+         ",\n"
+         "  \"decoder_attention_heads\": " +
+         n(shape.heads) +
+         ",\n"
+         "  \"encoder_ffn_dim\": " +
+         n(shape.ffn) +
+         ",\n"
+         "  \"decoder_ffn_dim\": " +
+         n(shape.ffn) +
+         ",\n"
+         "  \"encoder_layers\": " +
+         n(shape.encoder_layers) +
+         ",\n"
+         "  \"decoder_layers\": " +
+         n(shape.decoder_layers) +
+         ",\n"
+         "  \"num_hidden_layers\": " +
+         n(shape.encoder_layers) +
+         ",\n"
          "  \"is_encoder_decoder\": true,\n"
-         "  \"max_position_embeddings\": " + n(shape.positions) + ",\n"
+         "  \"max_position_embeddings\": " +
+         n(shape.positions) +
+         ",\n"
          "  \"normalize_before\": false,\n"
          "  \"normalize_embedding\": false,\n"
          "  \"add_final_layer_norm\": false,\n"
@@ -44,24 +66,40 @@ std::string config_json(const Shape& shape, bool half) {
          "  \"share_encoder_decoder_embeddings\": true,\n"
          "  \"tie_word_embeddings\": true,\n"
          "  \"use_cache\": true,\n"
-         "  \"vocab_size\": " + n(shape.vocabulary) + ",\n"
-         "  \"decoder_vocab_size\": " + n(shape.vocabulary) + ",\n"
-         "  \"torch_dtype\": \"" + (half ? "float16" : "float32") + "\",\n"
-         "  \"fovea\": {\"context\": \"" + (shape.mean_context ? "mean" : "attention") + "\"}\n"
+         "  \"vocab_size\": " +
+         n(shape.vocabulary) +
+         ",\n"
+         "  \"decoder_vocab_size\": " +
+         n(shape.vocabulary) +
+         ",\n"
+         "  \"torch_dtype\": \"" +
+         (half ? "float16" : "float32") +
+         "\",\n"
+         "  \"fovea\": {\"context\": \"" +
+         (shape.mean_context ? "mean" : "attention") +
+         "\"}\n"
          "}\n";
 }
 
 std::string generation_json(const Shape& shape) {
   const std::string pad = std::to_string(shape.pad());
   return "{\n"
-         "  \"bad_words_ids\": [[" + pad + "]],\n"
+         "  \"bad_words_ids\": [[" +
+         pad +
+         "]],\n"
          "  \"bos_token_id\": 0,\n"
-         "  \"decoder_start_token_id\": " + pad + ",\n"
+         "  \"decoder_start_token_id\": " +
+         pad +
+         ",\n"
          "  \"eos_token_id\": 0,\n"
          "  \"forced_eos_token_id\": 0,\n"
-         "  \"max_length\": " + std::to_string(shape.positions) + ",\n"
+         "  \"max_length\": " +
+         std::to_string(shape.positions) +
+         ",\n"
          "  \"num_beams\": 4,\n"
-         "  \"pad_token_id\": " + pad + "\n"
+         "  \"pad_token_id\": " +
+         pad +
+         "\n"
          "}\n";
 }
 
@@ -72,8 +110,8 @@ void export_model(const std::string& folder, const std::string& ids_folder, cons
   torch::NoGradGuard no_grad;
   fs::create_directories(folder);
   const torch::ScalarType type = half ? torch::kHalf : torch::kFloat;
-  for (const char* name :
-       {"source.spm", "target.spm", "vocab.json", "tokenizer_config.json", "special_tokens_map.json"}) {
+  for (const char* name : {"source.spm", "target.spm", "vocab.json", "tokenizer_config.json",
+                           "special_tokens_map.json"}) {
     write_whole(folder + "/" + name, read_whole(ids_folder + "/" + name));
   }
   write_whole(folder + "/config.json", config_json(shape, half));
@@ -82,7 +120,8 @@ void export_model(const std::string& folder, const std::string& ids_folder, cons
   tensors.emplace_back("final_logits_bias", torch::zeros({1, shape.vocabulary}, type));
   for (const Parameter& parameter : parameters.all()) {
     for (std::size_t i = 0; i < parameter.names.size(); ++i) {
-      tensors.emplace_back(parameter.names[i], parameter.part(parameter.averaged, i).to(torch::kCPU, type));
+      tensors.emplace_back(parameter.names[i],
+                           parameter.part(parameter.averaged, i).to(torch::kCPU, type));
     }
   }
   write_safetensors(folder + "/model.safetensors", tensors);
@@ -96,10 +135,12 @@ void import_model(const std::string& folder, Parameters& parameters) {
     if (parameter.frozen) continue;
     for (std::size_t i = 0; i < parameter.names.size(); ++i) {
       const auto found = tensors.find(parameter.names[i]);
-      if (found == tensors.end()) throw std::runtime_error(path + ": no tensor " + parameter.names[i]);
+      if (found == tensors.end())
+        throw std::runtime_error(path + ": no tensor " + parameter.names[i]);
       const Tensor part = parameter.part(parameter.value, i);
       if (found->second.sizes() != part.sizes()) {
-        throw std::runtime_error(path + ": " + parameter.names[i] + " has another shape than this model's");
+        throw std::runtime_error(path + ": " + parameter.names[i] +
+                                 " has another shape than this model's");
       }
       part.copy_(found->second);
     }

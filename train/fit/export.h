@@ -8,8 +8,8 @@
 
 namespace fovea::fit {
 
-// Writes the moving averages as half or float, the configs, and copies the vocabulary from `ids_folder`.
-// model.safetensors comes last: where it is, the folder is whole.
+// Writes the moving averages as half or float, the configs, and copies the vocabulary from
+// `ids_folder`. model.safetensors comes last: where it is, the folder is whole.
 void export_model(const std::string& folder, const std::string& ids_folder, const Shape& shape,
                   const Parameters& parameters, bool half);
 // Takes values and moving averages from a MarianMT folder of the same shape.

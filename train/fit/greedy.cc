@@ -8,7 +8,8 @@ namespace fovea::fit {
 using torch::Tensor;
 
 std::vector<std::vector<std::int32_t>> translate(const Model& model, const Corpus& corpus,
-                                                 const std::vector<std::int64_t>& chosen, torch::Device device) {
+                                                 const std::vector<std::int64_t>& chosen,
+                                                 torch::Device device) {
   torch::NoGradGuard no_grad;
   constexpr std::size_t kSentences = 128;
   const Shape& shape = model.shape();
@@ -33,7 +34,8 @@ std::vector<std::vector<std::int32_t>> translate(const Model& model, const Corpu
     std::vector<Tensor> cross, cache;
     for (const DecoderLayer& layer : parameters.decoder) {
       cross.push_back(linear(memory, layer.cross_kv.weight, layer.cross_kv.bias));
-      cache.push_back(torch::zeros({static_cast<std::int64_t>(count) * limit, 2 * shape.width}, memory.options()));
+      cache.push_back(torch::zeros({static_cast<std::int64_t>(count) * limit, 2 * shape.width},
+                                   memory.options()));
     }
     std::vector<std::size_t> open(count);  // sentences not yet ended
     std::iota(open.begin(), open.end(), 0);
@@ -61,16 +63,19 @@ std::vector<std::vector<std::int32_t>> translate(const Model& model, const Corpu
             cross_attention(qkv.narrow(1, 0, shape.width).contiguous(), cache[l], own, shape.heads);
         x = add_norm(x, linear(context, layer.out.weight, layer.out.bias), layer.self_norm.gamma,
                      layer.self_norm.beta, {});
-        const Tensor seen = cross_attention(linear(x, layer.cross_q.weight, layer.cross_q.bias), cross[l],
-                                            other, shape.heads);
-        x = add_norm(x, linear(seen, layer.cross_out.weight, layer.cross_out.bias), layer.cross_norm.gamma,
-                     layer.cross_norm.beta, {});
+        const Tensor seen = cross_attention(linear(x, layer.cross_q.weight, layer.cross_q.bias),
+                                            cross[l], other, shape.heads);
+        x = add_norm(x, linear(seen, layer.cross_out.weight, layer.cross_out.bias),
+                     layer.cross_norm.gamma, layer.cross_norm.beta, {});
         x = add_norm(x, model.feed_forward(x, layer.up, layer.down), layer.last_norm.gamma,
                      layer.last_norm.beta, {});
       }
       // Padding is the last class and never chosen.
-      const Tensor best =
-          model.logits(x).narrow(1, 0, shape.vocabulary - 1).argmax(1).to(torch::kCPU, torch::kInt).contiguous();
+      const Tensor best = model.logits(x)
+                              .narrow(1, 0, shape.vocabulary - 1)
+                              .argmax(1)
+                              .to(torch::kCPU, torch::kInt)
+                              .contiguous();
       const std::int32_t* ended = best.data_ptr<std::int32_t>();
       std::vector<std::size_t> still;
       for (std::size_t row = 0; row < open.size(); ++row) {

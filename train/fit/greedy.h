@@ -10,6 +10,7 @@ namespace fovea::fit {
 
 // Hypotheses without the end of sentence, one for each pair of the corpus, in order.
 std::vector<std::vector<std::int32_t>> translate(const Model& model, const Corpus& corpus,
-                                                 const std::vector<std::int64_t>& chosen, torch::Device device);
+                                                 const std::vector<std::int64_t>& chosen,
+                                                 torch::Device device);
 
 }  // namespace fovea::fit

@@ -9,8 +9,8 @@
 namespace fovea::fit {
 namespace {
 
-// Rows are cut into chunks of this fixed size and the chunks' sums are added in order, so that sums do not
-// depend on how many threads share them out.
+// Rows are cut into chunks of this fixed size and the chunks' sums are added in order, so that sums
+// do not depend on how many threads share them out.
 constexpr std::int64_t kChunk = 256;
 
 // exp in plain arithmetic, which vectorises; within 2e-7 relative, 0 below about -87.
@@ -32,15 +32,17 @@ template <typename Body>
 void each_chunk(std::int64_t rows, const Body& body) {
   const std::int64_t chunks = (rows + kChunk - 1) / kChunk;
   at::parallel_for(0, chunks, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t c = begin; c < end; ++c) body(c, c * kChunk, std::min(rows, (c + 1) * kChunk));
+    for (std::int64_t c = begin; c < end; ++c)
+      body(c, c * kChunk, std::min(rows, (c + 1) * kChunk));
   });
 }
 
 }  // namespace
 
 template <typename S>
-void embed_forward(const std::int32_t* ids, const std::int32_t* at, std::int64_t rows, std::int64_t width,
-                   const float* table, const float* positions, float scale, Dropout dropout, S* out) {
+void embed_forward(const std::int32_t* ids, const std::int32_t* at, std::int64_t rows,
+                   std::int64_t width, const float* table, const float* positions, float scale,
+                   Dropout dropout, S* out) {
   each_chunk(rows, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const float* from = table + ids[r] * width;
@@ -48,15 +50,17 @@ void embed_forward(const std::int32_t* ids, const std::int32_t* at, std::int64_t
       S* to = out + r * width;
       const auto base = static_cast<std::uint32_t>(r * width);
       for (std::int64_t c = 0; c < width; ++c) {
-        store(to[c], (scale * from[c] + position[c]) * dropout.factor(base + static_cast<std::uint32_t>(c)));
+        store(to[c], (scale * from[c] + position[c]) *
+                         dropout.factor(base + static_cast<std::uint32_t>(c)));
       }
     }
   });
 }
 
 template <typename S>
-void embed_backward(const std::int32_t* ids, std::int64_t rows, std::int64_t width, std::int32_t pad,
-                    const S* out_grad, float scale, Dropout dropout, float* table_grad) {
+void embed_backward(const std::int32_t* ids, std::int64_t rows, std::int64_t width,
+                    std::int32_t pad, const S* out_grad, float scale, Dropout dropout,
+                    float* table_grad) {
   // Sequential: two rows may share an id, and the order of the sums must stay.
   for (std::int64_t r = 0; r < rows; ++r) {
     if (ids[r] == pad) continue;
@@ -70,8 +74,9 @@ void embed_backward(const std::int32_t* ids, std::int64_t rows, std::int64_t wid
 }
 
 template <typename S>
-void add_norm_forward(const S* x, const S* branch, const float* gamma, const float* beta, std::int64_t rows,
-                      std::int64_t width, Dropout dropout, S* out, float* mean, float* rstd) {
+void add_norm_forward(const S* x, const S* branch, const float* gamma, const float* beta,
+                      std::int64_t rows, std::int64_t width, Dropout dropout, S* out, float* mean,
+                      float* rstd) {
   each_chunk(rows, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
     std::vector<float> sum_row(width);
     float* h = sum_row.data();
@@ -99,7 +104,8 @@ void add_norm_forward(const S* x, const S* branch, const float* gamma, const flo
 template <typename S>
 void add_norm_backward(const S* x, const S* branch, const float* gamma, const float* mean,
                        const float* rstd, const S* out_grad, std::int64_t rows, std::int64_t width,
-                       Dropout dropout, S* x_grad, S* branch_grad, float* gamma_grad, float* beta_grad) {
+                       Dropout dropout, S* x_grad, S* branch_grad, float* gamma_grad,
+                       float* beta_grad) {
   const std::int64_t chunks = (rows + kChunk - 1) / kChunk;
   std::vector<float> partial(2 * chunks * width, 0.0f);
   each_chunk(rows, [&](std::int64_t chunk, std::int64_t begin, std::int64_t end) {
@@ -191,8 +197,8 @@ std::int64_t padded(std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes;
 
 // The rows of one head as floats, with zeros from head_width to `width`.
 template <typename S>
-void load_head(Rows<const S> rows, std::int64_t start, std::int64_t count, int head, int head_width, int width,
-               float* to) {
+void load_head(Rows<const S> rows, std::int64_t start, std::int64_t count, int head, int head_width,
+               int width, float* to) {
   for (std::int64_t i = 0; i < count; ++i) {
     const S* from = rows.data + (start + i) * rows.stride + head * head_width;
     for (int c = 0; c < head_width; ++c) to[i * width + c] = load(from[c]);
@@ -209,8 +215,8 @@ void turn(const float* rows, std::int64_t count, std::int64_t wide, int width, f
 }
 
 // out[j] = scale * row . turned[:, j]; four sums at a time, for the processor to overlap.
-inline void row_times_turned(const float* row, const float* turned, std::int64_t wide, int width, float scale,
-                             float* out) {
+inline void row_times_turned(const float* row, const float* turned, std::int64_t wide, int width,
+                             float scale, float* out) {
   for (std::int64_t block = 0; block < wide; block += kLanes) {
     Lanes a = {}, b = {}, c = {}, d = {};
     const float* column = turned + block;
@@ -225,8 +231,8 @@ inline void row_times_turned(const float* row, const float* turned, std::int64_t
 }
 
 // out[0..width) = sum_j weights[j * stride] rows[j]
-inline void weighted_sum(const float* weights, std::int64_t stride, const float* rows, std::int64_t count,
-                         int width, float* out) {
+inline void weighted_sum(const float* weights, std::int64_t stride, const float* rows,
+                         std::int64_t count, int width, float* out) {
   int at = 0;
   for (; at + 4 * kLanes <= width; at += 4 * kLanes) {
     Lanes a = {}, b = {}, c = {}, d = {};
@@ -244,7 +250,8 @@ inline void weighted_sum(const float* weights, std::int64_t stride, const float*
   }
   for (; at < width; at += kLanes) {
     Lanes a = {};
-    for (std::int64_t j = 0; j < count; ++j) a += weights[j * stride] * lanes(rows + j * width + at);
+    for (std::int64_t j = 0; j < count; ++j)
+      a += weights[j * stride] * lanes(rows + j * width + at);
     lanes(out + at) = a;
   }
 }
@@ -269,38 +276,40 @@ inline std::int64_t visible_keys(const Span& span, std::int64_t query, bool caus
 }  // namespace
 
 template <typename S>
-void attention_forward(Rows<const S> q, Rows<const S> k, Rows<const S> v, const std::vector<Span>& spans,
-                       int heads, int head_width, bool causal, Rows<S> out) {
+void attention_forward(Rows<const S> q, Rows<const S> k, Rows<const S> v,
+                       const std::vector<Span>& spans, int heads, int head_width, bool causal,
+                       Rows<S> out) {
   const float scale = 1 / std::sqrt(static_cast<float>(head_width));
   const int width = static_cast<int>(padded(head_width));
-  at::parallel_for(0, static_cast<std::int64_t>(spans.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> room;
-    for (std::int64_t s = begin; s < end; ++s) {
-      const Span& span = spans[s];
-      const std::int64_t n = span.query_length, m = span.key_length, wide = padded(m);
-      room.resize((n + 2 * m + wide + 1) * width + wide);
-      float* queries = room.data();
-      float* keys = queries + n * width;
-      float* values = keys + m * width;
-      float* turned = values + m * width;
-      float* sum = turned + wide * width;
-      float* weights = sum + width;
-      for (int h = 0; h < heads; ++h) {
-        load_head(q, span.query_start, n, h, head_width, width, queries);
-        load_head(k, span.key_start, m, h, head_width, width, keys);
-        load_head(v, span.key_start, m, h, head_width, width, values);
-        turn(keys, m, wide, width, turned);
-        for (std::int64_t i = 0; i < n; ++i) {
-          const std::int64_t visible = visible_keys(span, i, causal);
-          row_times_turned(queries + i * width, turned, wide, width, scale, weights);
-          softmax_row(weights, visible, wide);
-          weighted_sum(weights, 1, values, visible, width, sum);
-          S* to = out.data + (span.query_start + i) * out.stride + h * head_width;
-          for (int c = 0; c < head_width; ++c) store(to[c], sum[c]);
+  at::parallel_for(
+      0, static_cast<std::int64_t>(spans.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+        std::vector<float> room;
+        for (std::int64_t s = begin; s < end; ++s) {
+          const Span& span = spans[s];
+          const std::int64_t n = span.query_length, m = span.key_length, wide = padded(m);
+          room.resize((n + 2 * m + wide + 1) * width + wide);
+          float* queries = room.data();
+          float* keys = queries + n * width;
+          float* values = keys + m * width;
+          float* turned = values + m * width;
+          float* sum = turned + wide * width;
+          float* weights = sum + width;
+          for (int h = 0; h < heads; ++h) {
+            load_head(q, span.query_start, n, h, head_width, width, queries);
+            load_head(k, span.key_start, m, h, head_width, width, keys);
+            load_head(v, span.key_start, m, h, head_width, width, values);
+            turn(keys, m, wide, width, turned);
+            for (std::int64_t i = 0; i < n; ++i) {
+              const std::int64_t visible = visible_keys(span, i, causal);
+              row_times_turned(queries + i * width, turned, wide, width, scale, weights);
+              softmax_row(weights, visible, wide);
+              weighted_sum(weights, 1, values, visible, width, sum);
+              S* to = out.data + (span.query_start + i) * out.stride + h * head_width;
+              for (int c = 0; c < head_width; ++c) store(to[c], sum[c]);
+            }
+          }
         }
-      }
-    }
-  });
+      });
 }
 
 template <typename S>
@@ -309,64 +318,68 @@ void attention_backward(Rows<const S> q, Rows<const S> k, Rows<const S> v, Rows<
                         Rows<S> q_grad, Rows<S> k_grad, Rows<S> v_grad) {
   const float scale = 1 / std::sqrt(static_cast<float>(head_width));
   const int width = static_cast<int>(padded(head_width));
-  at::parallel_for(0, static_cast<std::int64_t>(spans.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> room;
-    for (std::int64_t s = begin; s < end; ++s) {
-      const Span& span = spans[s];
-      const std::int64_t n = span.query_length, m = span.key_length, wide = padded(m);
-      room.resize((2 * n + 4 * m + 2 * wide + 1) * width + 2 * n * wide);
-      float* queries = room.data();
-      float* grads = queries + n * width;
-      float* keys = grads + n * width;
-      float* values = keys + m * width;
-      float* dk = values + m * width;
-      float* dv = dk + m * width;
-      float* turned_keys = dv + m * width;
-      float* turned_values = turned_keys + wide * width;
-      float* dq = turned_values + wide * width;
-      float* weights = dq + width;
-      float* slopes = weights + n * wide;
-      for (int h = 0; h < heads; ++h) {
-        load_head(q, span.query_start, n, h, head_width, width, queries);
-        load_head(out_grad, span.query_start, n, h, head_width, width, grads);
-        load_head(k, span.key_start, m, h, head_width, width, keys);
-        load_head(v, span.key_start, m, h, head_width, width, values);
-        turn(keys, m, wide, width, turned_keys);
-        turn(values, m, wide, width, turned_values);
-        for (std::int64_t i = 0; i < n; ++i) {
-          const std::int64_t visible = visible_keys(span, i, causal);
-          float* weight = weights + i * wide;
-          float* slope = slopes + i * wide;
-          row_times_turned(queries + i * width, turned_keys, wide, width, scale, weight);
-          softmax_row(weight, visible, wide);
-          row_times_turned(grads + i * width, turned_values, wide, width, 1, slope);
-          float mean = 0;
-          for (std::int64_t j = 0; j < wide; ++j) mean += weight[j] * slope[j];
-          for (std::int64_t j = 0; j < wide; ++j) slope[j] = scale * weight[j] * (slope[j] - mean);
-          weighted_sum(slope, 1, keys, visible, width, dq);
-          S* to = q_grad.data + (span.query_start + i) * q_grad.stride + h * head_width;
-          for (int c = 0; c < head_width; ++c) store(to[c], dq[c]);
+  at::parallel_for(
+      0, static_cast<std::int64_t>(spans.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+        std::vector<float> room;
+        for (std::int64_t s = begin; s < end; ++s) {
+          const Span& span = spans[s];
+          const std::int64_t n = span.query_length, m = span.key_length, wide = padded(m);
+          room.resize((2 * n + 4 * m + 2 * wide + 1) * width + 2 * n * wide);
+          float* queries = room.data();
+          float* grads = queries + n * width;
+          float* keys = grads + n * width;
+          float* values = keys + m * width;
+          float* dk = values + m * width;
+          float* dv = dk + m * width;
+          float* turned_keys = dv + m * width;
+          float* turned_values = turned_keys + wide * width;
+          float* dq = turned_values + wide * width;
+          float* weights = dq + width;
+          float* slopes = weights + n * wide;
+          for (int h = 0; h < heads; ++h) {
+            load_head(q, span.query_start, n, h, head_width, width, queries);
+            load_head(out_grad, span.query_start, n, h, head_width, width, grads);
+            load_head(k, span.key_start, m, h, head_width, width, keys);
+            load_head(v, span.key_start, m, h, head_width, width, values);
+            turn(keys, m, wide, width, turned_keys);
+            turn(values, m, wide, width, turned_values);
+            for (std::int64_t i = 0; i < n; ++i) {
+              const std::int64_t visible = visible_keys(span, i, causal);
+              float* weight = weights + i * wide;
+              float* slope = slopes + i * wide;
+              row_times_turned(queries + i * width, turned_keys, wide, width, scale, weight);
+              softmax_row(weight, visible, wide);
+              row_times_turned(grads + i * width, turned_values, wide, width, 1, slope);
+              float mean = 0;
+              for (std::int64_t j = 0; j < wide; ++j) mean += weight[j] * slope[j];
+              for (std::int64_t j = 0; j < wide; ++j)
+                slope[j] = scale * weight[j] * (slope[j] - mean);
+              weighted_sum(slope, 1, keys, visible, width, dq);
+              S* to = q_grad.data + (span.query_start + i) * q_grad.stride + h * head_width;
+              for (int c = 0; c < head_width; ++c) store(to[c], dq[c]);
+            }
+            for (std::int64_t j = 0; j < m; ++j) {
+              // Of the queries, those from `from` on see key j.
+              const std::int64_t from = causal ? std::min(j, n) : 0;
+              weighted_sum(slopes + from * wide + j, wide, queries + from * width, n - from, width,
+                           dk + j * width);
+              weighted_sum(weights + from * wide + j, wide, grads + from * width, n - from, width,
+                           dv + j * width);
+            }
+            for (std::int64_t j = 0; j < m; ++j) {
+              S* to_k = k_grad.data + (span.key_start + j) * k_grad.stride + h * head_width;
+              S* to_v = v_grad.data + (span.key_start + j) * v_grad.stride + h * head_width;
+              for (int c = 0; c < head_width; ++c) store(to_k[c], dk[j * width + c]);
+              for (int c = 0; c < head_width; ++c) store(to_v[c], dv[j * width + c]);
+            }
+          }
         }
-        for (std::int64_t j = 0; j < m; ++j) {
-          // Of the queries, those from `from` on see key j.
-          const std::int64_t from = causal ? std::min(j, n) : 0;
-          weighted_sum(slopes + from * wide + j, wide, queries + from * width, n - from, width, dk + j * width);
-          weighted_sum(weights + from * wide + j, wide, grads + from * width, n - from, width, dv + j * width);
-        }
-        for (std::int64_t j = 0; j < m; ++j) {
-          S* to_k = k_grad.data + (span.key_start + j) * k_grad.stride + h * head_width;
-          S* to_v = v_grad.data + (span.key_start + j) * v_grad.stride + h * head_width;
-          for (int c = 0; c < head_width; ++c) store(to_k[c], dk[j * width + c]);
-          for (int c = 0; c < head_width; ++c) store(to_v[c], dv[j * width + c]);
-        }
-      }
-    }
-  });
+      });
 }
 
 template <typename S>
-LossSums smoothed_loss(S* logits, const std::int32_t* targets, std::int64_t rows, std::int64_t stride,
-                       std::int64_t classes, float smoothing, float weight) {
+LossSums smoothed_loss(S* logits, const std::int32_t* targets, std::int64_t rows,
+                       std::int64_t stride, std::int64_t classes, float smoothing, float weight) {
   const std::int64_t chunks = (rows + kChunk - 1) / kChunk;
   std::vector<LossSums> partial(chunks);
   const float uniform = smoothing / static_cast<float>(classes);
@@ -406,15 +419,15 @@ LossSums smoothed_loss(S* logits, const std::int32_t* targets, std::int64_t rows
 }
 
 template <typename G>
-void adam_update(std::int64_t count, const AdamStep& step, const G* grad, float* value, float* first,
-                 float* second, float* averaged, G* compute) {
+void adam_update(std::int64_t count, const AdamStep& step, const G* grad, float* value,
+                 float* first, float* second, float* averaged, G* compute) {
   at::parallel_for(0, count, 1 << 14, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const float g = load(grad[i]) * step.clip;
       first[i] += (1 - step.beta1) * (g - first[i]);
       second[i] += (1 - step.beta2) * (g * g - second[i]);
-      const float change = first[i] * step.correction1 /
-                           (std::sqrt(second[i] * step.correction2) + step.epsilon);
+      const float change =
+          first[i] * step.correction1 / (std::sqrt(second[i] * step.correction2) + step.epsilon);
       const float next = value[i] - step.rate * change;
       value[i] = next;
       averaged[i] += (1 - step.average) * (next - averaged[i]);
@@ -435,27 +448,28 @@ double squared_sum(const G* values, std::int64_t count) {
   return total;
 }
 
-#define FOVEA_FIT_INSTANTIATE(S)                                                                            \
-  template void embed_forward<S>(const std::int32_t*, const std::int32_t*, std::int64_t, std::int64_t,      \
-                                 const float*, const float*, float, Dropout, S*);                           \
-  template void embed_backward<S>(const std::int32_t*, std::int64_t, std::int64_t, std::int32_t, const S*,  \
-                                  float, Dropout, float*);                                                  \
-  template void add_norm_forward<S>(const S*, const S*, const float*, const float*, std::int64_t,           \
-                                    std::int64_t, Dropout, S*, float*, float*);                             \
-  template void add_norm_backward<S>(const S*, const S*, const float*, const float*, const float*,          \
-                                     const S*, std::int64_t, std::int64_t, Dropout, S*, S*, float*,         \
-                                     float*);                                                               \
-  template void swish_forward<S>(const S*, std::int64_t, S*);                                               \
-  template void swish_backward<S>(const S*, const S*, std::int64_t, S*);                                    \
-  template void column_sums<S>(const S*, std::int64_t, std::int64_t, S*);                                   \
-  template void attention_forward<S>(Rows<const S>, Rows<const S>, Rows<const S>,                           \
-                                     const std::vector<Span>&, int, int, bool, Rows<S>);                    \
-  template void attention_backward<S>(Rows<const S>, Rows<const S>, Rows<const S>, Rows<const S>,           \
-                                      const std::vector<Span>&, int, int, bool, Rows<S>, Rows<S>, Rows<S>); \
-  template LossSums smoothed_loss<S>(S*, const std::int32_t*, std::int64_t, std::int64_t, std::int64_t,     \
-                                     float, float);                                                         \
-  template void adam_update<S>(std::int64_t, const AdamStep&, const S*, float*, float*, float*, float*,     \
-                               S*);                                                                         \
+#define FOVEA_FIT_INSTANTIATE(S)                                                                   \
+  template void embed_forward<S>(const std::int32_t*, const std::int32_t*, std::int64_t,           \
+                                 std::int64_t, const float*, const float*, float, Dropout, S*);    \
+  template void embed_backward<S>(const std::int32_t*, std::int64_t, std::int64_t, std::int32_t,   \
+                                  const S*, float, Dropout, float*);                               \
+  template void add_norm_forward<S>(const S*, const S*, const float*, const float*, std::int64_t,  \
+                                    std::int64_t, Dropout, S*, float*, float*);                    \
+  template void add_norm_backward<S>(const S*, const S*, const float*, const float*, const float*, \
+                                     const S*, std::int64_t, std::int64_t, Dropout, S*, S*,        \
+                                     float*, float*);                                              \
+  template void swish_forward<S>(const S*, std::int64_t, S*);                                      \
+  template void swish_backward<S>(const S*, const S*, std::int64_t, S*);                           \
+  template void column_sums<S>(const S*, std::int64_t, std::int64_t, S*);                          \
+  template void attention_forward<S>(Rows<const S>, Rows<const S>, Rows<const S>,                  \
+                                     const std::vector<Span>&, int, int, bool, Rows<S>);           \
+  template void attention_backward<S>(Rows<const S>, Rows<const S>, Rows<const S>, Rows<const S>,  \
+                                      const std::vector<Span>&, int, int, bool, Rows<S>, Rows<S>,  \
+                                      Rows<S>);                                                    \
+  template LossSums smoothed_loss<S>(S*, const std::int32_t*, std::int64_t, std::int64_t,          \
+                                     std::int64_t, float, float);                                  \
+  template void adam_update<S>(std::int64_t, const AdamStep&, const S*, float*, float*, float*,    \
+                               float*, S*);                                                        \
   template double squared_sum<S>(const S*, std::int64_t);
 
 FOVEA_FIT_INSTANTIATE(float)

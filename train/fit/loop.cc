@@ -16,6 +16,7 @@
 #include "files.h"
 #include "greedy.h"
 #include "model.h"
+#include "safetensors.h"
 
 namespace fovea::fit {
 namespace {
@@ -55,7 +56,9 @@ class Fitting {
   int run() {
     start();
     if (!arguments_.export_to.empty()) {
-      export_model(arguments_.export_to, arguments_.ids, arguments_.shape, parameters_, arguments_.half);
+      export_model(arguments_.export_to, arguments_.ids, arguments_.shape, parameters_,
+                   arguments_.half);
+      if (!arguments_.logits.empty()) write_logits();
       Event("export").add("step", state_.step).add("folder", arguments_.export_to).say();
       return 0;
     }
@@ -91,15 +94,17 @@ class Fitting {
       }
     }
     state_.seconds = seconds_before + now() - started;
-    if (saved != state_.step) save_checkpoint(arguments_.run, arguments_.shape, parameters_, state_);
+    if (saved != state_.step)
+      save_checkpoint(arguments_.run, arguments_.shape, parameters_, state_);
     const bool complete = state_.step >= arguments_.steps || early_;
     Event("end")
         .add("step", state_.step)
         .add("complete", std::int64_t{complete})
         .add("seconds", state_.seconds)
-        .add("model", arguments_.run + "/model")
+        .add("model", arguments_.model)
         .say();
-    if (!complete) std::fprintf(stderr, "stopped at step %lld; --resume goes on\n", (long long)state_.step);
+    if (!complete)
+      std::fprintf(stderr, "stopped at step %lld; --resume goes on\n", (long long)state_.step);
     return 0;
   }
 
@@ -115,10 +120,23 @@ class Fitting {
         throw std::runtime_error(arguments_.run + ": no whole checkpoint to go on from");
       }
     } else if (there) {
-      throw std::runtime_error(arguments_.run +
-                               ": holds a training already; --resume goes on with it, or give another --run");
+      throw std::runtime_error(
+          arguments_.run +
+          ": holds a training already; --resume goes on with it, or give another --run");
     }
-    if (state_.step == 0 && !arguments_.init_from.empty()) import_model(arguments_.init_from, parameters_);
+    if (state_.step == 0 && !arguments_.init_from.empty())
+      import_model(arguments_.init_from, parameters_);
+  }
+
+  void write_logits() {
+    torch::NoGradGuard no_grad;
+    parameters_.refresh_leaves(true);
+    std::vector<std::int64_t> first(std::min<std::int64_t>(valid_.size(), 32));
+    std::iota(first.begin(), first.end(), 0);
+    const Batch batch = valid_.batch(first, arguments_.shape, device_);
+    const torch::Tensor memory = model_.encode(batch, DropoutSource(0, 0, 0));
+    const torch::Tensor hidden = model_.decode(batch, memory, DropoutSource(0, 0, 0));
+    write_safetensors(arguments_.logits, {{"logits", model_.logits(hidden).to(torch::kFloat)}});
   }
 
   void announce() {
@@ -130,10 +148,11 @@ class Fitting {
         .add("precision", std::string(type_ == torch::kFloat ? "fp32" : "bf16"))
         .add("threads", static_cast<std::int64_t>(at::get_num_threads()))
         .say();
-    std::fprintf(stderr, "%s at step %lld: %.2f million parameters, %lld pairs, %s on %s, %d threads\n",
-                 state_.step > 0 ? "going on" : "starting", (long long)state_.step,
-                 static_cast<double>(parameters_.count()) / 1e6, (long long)train_.size(),
-                 type_ == torch::kFloat ? "fp32" : "bf16", arguments_.device.c_str(), at::get_num_threads());
+    std::fprintf(
+        stderr, "%s at step %lld: %.2f million parameters, %lld pairs, %s on %s, %d threads\n",
+        state_.step > 0 ? "going on" : "starting", (long long)state_.step,
+        static_cast<double>(parameters_.count()) / 1e6, (long long)train_.size(),
+        type_ == torch::kFloat ? "fp32" : "bf16", arguments_.device.c_str(), at::get_num_threads());
   }
 
   double step(const Batch& batch) {
@@ -159,8 +178,9 @@ class Fitting {
     Event("progress")
         .add("step", state_.step)
         .add("steps", arguments_.steps)
-        .add("epoch", static_cast<double>(state_.place.epoch) +
-                          static_cast<double>(state_.place.index) / static_cast<double>(train_.size()))
+        .add("epoch",
+             static_cast<double>(state_.place.epoch) +
+                 static_cast<double>(state_.place.index) / static_cast<double>(train_.size()))
         .add("loss", loss / static_cast<double>(steps))
         .add("norm", norm_)
         .add("rate", rate_at(arguments_, state_.step))
@@ -172,7 +192,8 @@ class Fitting {
   // False when the training should end early.
   bool validate_and_judge() {
     if (valid_.size() == 0) {
-      export_model(arguments_.run + "/model", arguments_.ids, arguments_.shape, parameters_, arguments_.half);
+      export_model(arguments_.model, arguments_.ids, arguments_.shape, parameters_,
+                   arguments_.half);
       return true;
     }
     const Validation result = validate();
@@ -185,7 +206,8 @@ class Fitting {
     if (result.loss < state_.best_loss) {
       state_.best_loss = result.loss;
       state_.validations_without_gain = 0;
-      export_model(arguments_.run + "/model", arguments_.ids, arguments_.shape, parameters_, arguments_.half);
+      export_model(arguments_.model, arguments_.ids, arguments_.shape, parameters_,
+                   arguments_.half);
     } else {
       ++state_.validations_without_gain;
     }
@@ -223,8 +245,9 @@ class Fitting {
     Event("sample")
         .add("step", state_.step)
         .add("pair", shown)
-        .add("source", std::vector<std::int32_t>(valid_.source(shown),
-                                                 valid_.source(shown) + valid_.source_length(shown)))
+        .add("source",
+             std::vector<std::int32_t>(valid_.source(shown),
+                                       valid_.source(shown) + valid_.source_length(shown)))
         .add("hypothesis", hypotheses[shown])
         .say();
     parameters_.refresh_leaves(false);
@@ -246,11 +269,13 @@ class Fitting {
 
 double rate_at(const Arguments& arguments, std::int64_t step) {
   double factor = 1;
-  if (step < arguments.warmup) factor = static_cast<double>(step) / static_cast<double>(arguments.warmup);
+  if (step < arguments.warmup)
+    factor = static_cast<double>(step) / static_cast<double>(arguments.warmup);
   const std::int64_t left = arguments.steps - step;
   if (left < arguments.decay_steps) {
     // The last step still moves.
-    factor = std::min(factor, static_cast<double>(left + 1) / static_cast<double>(arguments.decay_steps + 1));
+    factor = std::min(
+        factor, static_cast<double>(left + 1) / static_cast<double>(arguments.decay_steps + 1));
   }
   return arguments.rate * factor;
 }
@@ -262,7 +287,8 @@ int fit(Arguments arguments) {
   const train::IdPairs valid = train::read_ids(arguments.ids + "/valid.ids");
   if (train.size() == 0) throw std::runtime_error(arguments.ids + "/train.ids: holds no pairs");
   if (valid.vocabulary != train.vocabulary) {
-    throw std::runtime_error(arguments.ids + ": train.ids and valid.ids have different vocabularies");
+    throw std::runtime_error(arguments.ids +
+                             ": train.ids and valid.ids have different vocabularies");
   }
   arguments.shape.vocabulary = train.vocabulary;
   for (const auto* lengths : {&train.source_lengths, &train.target_lengths, &valid.source_lengths,

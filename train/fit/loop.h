@@ -5,8 +5,8 @@
 
 namespace fovea::fit {
 
-// Rises for `warmup` steps, stays, and falls to 0 over the last `decay_steps`: a run can be stopped before
-// its fall and given more steps.
+// Rises for `warmup` steps, stays, and falls to 0 over the last `decay_steps`: a run can be stopped
+// before its fall and given more steps.
 double rate_at(const Arguments& arguments, std::int64_t step);
 
 // Returns the exit status.

@@ -12,8 +12,8 @@
 
 namespace {
 
-// Every step takes and gives back the same hundreds of tensors. Returned to the kernel each time, they cost
-// a page fault for every 4 KiB; kept, they cost nothing.
+// Every step takes and gives back the same hundreds of tensors. Returned to the kernel each time,
+// they cost a page fault for every 4 KiB; kept, they cost nothing.
 void keep_memory() {
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);

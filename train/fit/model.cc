@@ -7,8 +7,8 @@ namespace fovea::fit {
 using torch::Tensor;
 
 Tensor Model::embed_rows(const Tensor& ids, const Tensor& at, Dropout dropout) const {
-  return embed(ids, at, parameters_.table, parameters_.positions, std::sqrt(shape_.width), shape_.pad(), dropout,
-               type_);
+  return embed(ids, at, parameters_.table, parameters_.positions, std::sqrt(shape_.width),
+               shape_.pad(), dropout, type_);
 }
 
 Tensor Model::encode(const Batch& batch, DropoutSource dropouts) const {
@@ -18,8 +18,8 @@ Tensor Model::encode(const Batch& batch, DropoutSource dropouts) const {
     const Tensor context = self_attention(qkv, batch.source_spans, shape_.heads, false);
     x = add_norm(x, linear(context, layer.out.weight, layer.out.bias), layer.self_norm.gamma,
                  layer.self_norm.beta, dropouts.next());
-    x = add_norm(x, feed_forward(x, layer.up, layer.down), layer.last_norm.gamma, layer.last_norm.beta,
-                 dropouts.next());
+    x = add_norm(x, feed_forward(x, layer.up, layer.down), layer.last_norm.gamma,
+                 layer.last_norm.beta, dropouts.next());
   }
   return x;
 }
@@ -34,10 +34,10 @@ Tensor Model::decode(const Batch& batch, const Tensor& memory, DropoutSource dro
     const Tensor q = linear(x, layer.cross_q.weight, layer.cross_q.bias);
     const Tensor kv = linear(memory, layer.cross_kv.weight, layer.cross_kv.bias);
     const Tensor context = cross_attention(q, kv, batch.cross_spans, shape_.heads);
-    x = add_norm(x, linear(context, layer.cross_out.weight, layer.cross_out.bias), layer.cross_norm.gamma,
-                 layer.cross_norm.beta, dropouts.next());
-    x = add_norm(x, feed_forward(x, layer.up, layer.down), layer.last_norm.gamma, layer.last_norm.beta,
-                 dropouts.next());
+    x = add_norm(x, linear(context, layer.cross_out.weight, layer.cross_out.bias),
+                 layer.cross_norm.gamma, layer.cross_norm.beta, dropouts.next());
+    x = add_norm(x, feed_forward(x, layer.up, layer.down), layer.last_norm.gamma,
+                 layer.last_norm.beta, dropouts.next());
   }
   return x;
 }
@@ -46,9 +46,12 @@ TokenLoss Model::loss(const Batch& batch, std::uint64_t seed, std::uint64_t step
                       double smoothing) const {
   const Tensor memory = encode(batch, DropoutSource(seed, 2 * step, dropout));
   const Tensor hidden = decode(batch, memory, DropoutSource(seed, 2 * step + 1, dropout));
-  return token_loss(hidden, parameters_.table, parameters_.table_compute, batch.target_ids, smoothing);
+  return token_loss(hidden, parameters_.table, parameters_.table_compute, batch.target_ids,
+                    smoothing);
 }
 
-Tensor Model::logits(const Tensor& hidden) const { return at::mm(hidden, parameters_.table_compute.t()); }
+Tensor Model::logits(const Tensor& hidden) const {
+  return at::mm(hidden, parameters_.table_compute.t());
+}
 
 }  // namespace fovea::fit

@@ -15,12 +15,15 @@ class Model {
 
   torch::Tensor encode(const Batch& batch, DropoutSource dropouts) const;
   // Hidden rows, one for each target input.
-  torch::Tensor decode(const Batch& batch, const torch::Tensor& memory, DropoutSource dropouts) const;
+  torch::Tensor decode(const Batch& batch, const torch::Tensor& memory,
+                       DropoutSource dropouts) const;
   TokenLoss loss(const Batch& batch, std::uint64_t seed, std::uint64_t step, double dropout,
                  double smoothing) const;
 
-  // One decoding step of several sentences, each with one new row; caches hold earlier keys and values.
-  torch::Tensor embed_rows(const torch::Tensor& ids, const torch::Tensor& at, Dropout dropout) const;
+  // One decoding step of several sentences, each with one new row; caches hold earlier keys and
+  // values.
+  torch::Tensor embed_rows(const torch::Tensor& ids, const torch::Tensor& at,
+                           Dropout dropout) const;
   torch::Tensor logits(const torch::Tensor& hidden) const;
   torch::Tensor feed_forward(const torch::Tensor& x, const Affine& up, const Affine& down) const {
     return linear(swish(linear(x, up.weight, up.bias)), down.weight, down.bias);

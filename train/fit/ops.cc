@@ -49,12 +49,13 @@ struct Embed : Function<Embed> {
     ctx->saved_data["scale_by"] = scale;
     ctx->saved_data["pad"] = pad;
     save(ctx, dropout);
-    Tensor out = torch::empty({ids.size(0), table.size(1)}, table.options().dtype(type).requires_grad(false));
+    Tensor out = torch::empty({ids.size(0), table.size(1)},
+                              table.options().dtype(type).requires_grad(false));
     with_type(out, [&](auto s) {
       using S = decltype(s);
       embed_forward<S>(data<std::int32_t>(ids), data<std::int32_t>(at), ids.size(0), table.size(1),
-                       data<float>(table), data<float>(positions), static_cast<float>(scale), dropout,
-                       data<S>(out));
+                       data<float>(table), data<float>(positions), static_cast<float>(scale),
+                       dropout, data<S>(out));
     });
     return out;
   }
@@ -65,9 +66,10 @@ struct Embed : Function<Embed> {
     with_type(out_grad, [&](auto s) {
       using S = decltype(s);
       embed_backward<S>(data<std::int32_t>(saved[0]), saved[0].size(0), saved[1].size(1),
-                        static_cast<std::int32_t>(ctx->saved_data["pad"].toInt()), data<S>(out_grad),
-                        static_cast<float>(ctx->saved_data["scale_by"].toDouble()), saved_dropout(ctx),
-                        data<float>(table_grad));
+                        static_cast<std::int32_t>(ctx->saved_data["pad"].toInt()),
+                        data<S>(out_grad),
+                        static_cast<float>(ctx->saved_data["scale_by"].toDouble()),
+                        saved_dropout(ctx), data<float>(table_grad));
     });
     return {{}, {}, table_grad, {}, {}, {}, {}, {}};
   }
@@ -120,8 +122,9 @@ struct AddNorm : Function<AddNorm> {
     Tensor rstd = torch::empty_like(mean);
     with_type(x, [&](auto s) {
       using S = decltype(s);
-      add_norm_forward<S>(data<S>(x), data<S>(branch), data<float>(gamma), data<float>(beta), x.size(0),
-                          x.size(1), dropout, data<S>(out), data<float>(mean), data<float>(rstd));
+      add_norm_forward<S>(data<S>(x), data<S>(branch), data<float>(gamma), data<float>(beta),
+                          x.size(0), x.size(1), dropout, data<S>(out), data<float>(mean),
+                          data<float>(rstd));
     });
     ctx->save_for_backward({x, branch, gamma, mean, rstd});
     save(ctx, dropout);
@@ -164,15 +167,17 @@ Rows<S> rows(const Tensor& tensor) {
 }
 
 struct Attention : Function<Attention> {
-  // Autograd takes no absent tensor: in self-attention (`own`) kv is qkv once more and gets no gradient.
-  static Tensor forward(AutogradContext* ctx, Tensor q, Tensor kv, bool own, const std::vector<Span>* spans,
-                        int heads, bool causal) {
+  // Autograd takes no absent tensor: in self-attention (`own`) kv is qkv once more and gets no
+  // gradient.
+  static Tensor forward(AutogradContext* ctx, Tensor q, Tensor kv, bool own,
+                        const std::vector<Span>* spans, int heads, bool causal) {
     const Blocks blocks = split(q, kv, own);
     Tensor out = torch::zeros({q.size(0), blocks.q.size(1)}, q.options());
     with_type(q, [&](auto s) {
       using S = decltype(s);
-      attention_forward<S>(rows<const S>(blocks.q), rows<const S>(blocks.k), rows<const S>(blocks.v), *spans,
-                           heads, static_cast<int>(out.size(1) / heads), causal, rows<S>(out));
+      attention_forward<S>(rows<const S>(blocks.q), rows<const S>(blocks.k),
+                           rows<const S>(blocks.v), *spans, heads,
+                           static_cast<int>(out.size(1) / heads), causal, rows<S>(out));
     });
     ctx->save_for_backward({q, kv});
     // The batch, which owns the spans, outlives the backward pass.
@@ -184,7 +189,8 @@ struct Attention : Function<Attention> {
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const auto* spans = reinterpret_cast<const std::vector<Span>*>(ctx->saved_data["spans"].toInt());
+    const auto* spans =
+        reinterpret_cast<const std::vector<Span>*>(ctx->saved_data["spans"].toInt());
     const int heads = static_cast<int>(ctx->saved_data["heads"].toInt());
     Tensor out_grad = grads[0].contiguous();
     const Tensor &q = saved[0], &kv = saved[1];
@@ -194,24 +200,27 @@ struct Attention : Function<Attention> {
     const Blocks blocks = split(q, kv, own), slopes = split(q_grad, kv_grad, own);
     with_type(q, [&](auto s) {
       using S = decltype(s);
-      attention_backward<S>(rows<const S>(blocks.q), rows<const S>(blocks.k), rows<const S>(blocks.v),
-                            rows<const S>(out_grad), *spans, heads,
-                            static_cast<int>(out_grad.size(1) / heads), ctx->saved_data["causal"].toBool(),
-                            rows<S>(slopes.q), rows<S>(slopes.k), rows<S>(slopes.v));
+      attention_backward<S>(rows<const S>(blocks.q), rows<const S>(blocks.k),
+                            rows<const S>(blocks.v), rows<const S>(out_grad), *spans, heads,
+                            static_cast<int>(out_grad.size(1) / heads),
+                            ctx->saved_data["causal"].toBool(), rows<S>(slopes.q),
+                            rows<S>(slopes.k), rows<S>(slopes.v));
     });
     return {q_grad, kv_grad, {}, {}, {}, {}};
   }
 };
 
 // Padded copies for torch's attention: rows of each span side by side, and where they came from.
-Tensor plain_attention(const Blocks& blocks, const std::vector<Span>& spans, int heads, bool causal) {
+Tensor plain_attention(const Blocks& blocks, const std::vector<Span>& spans, int heads,
+                       bool causal) {
   const auto count = static_cast<std::int64_t>(spans.size());
   std::int64_t n = 1, m = 1;
   for (const Span& span : spans) {
     n = std::max<std::int64_t>(n, span.query_length);
     m = std::max<std::int64_t>(m, span.key_length);
   }
-  Tensor query_rows = torch::zeros({count, n}, torch::kLong), key_rows = torch::zeros({count, m}, torch::kLong);
+  Tensor query_rows = torch::zeros({count, n}, torch::kLong),
+         key_rows = torch::zeros({count, m}, torch::kLong);
   Tensor seen = torch::zeros({count, 1, n, m}, torch::kBool);
   std::vector<std::int64_t> from, to;
   auto query_at = query_rows.accessor<std::int64_t, 2>();
@@ -237,8 +246,9 @@ Tensor plain_attention(const Blocks& blocks, const std::vector<Span>& spans, int
         .view({count, length, heads, d / heads})
         .transpose(1, 2);
   };
-  Tensor out = at::scaled_dot_product_attention(gather(blocks.q, query_rows, n), gather(blocks.k, key_rows, m),
-                                                gather(blocks.v, key_rows, m), seen.to(blocks.q.device()));
+  Tensor out = at::scaled_dot_product_attention(
+      gather(blocks.q, query_rows, n), gather(blocks.k, key_rows, m), gather(blocks.v, key_rows, m),
+      seen.to(blocks.q.device()));
   out = out.transpose(1, 2).reshape({count * n, d});
   const Tensor from_rows = torch::tensor(from, torch::kLong).to(out.device());
   const Tensor to_rows = torch::tensor(to, torch::kLong).to(out.device());
@@ -249,11 +259,12 @@ Tensor plain_attention(const Blocks& blocks, const std::vector<Span>& spans, int
 constexpr std::int64_t kLossRows = 512;
 
 struct FusedLoss : Function<FusedLoss> {
-  static Tensor forward(AutogradContext* ctx, Tensor hidden, Tensor table, Tensor compute, Tensor targets,
-                        double smoothing, bool with_grad, LossSums* sums) {
+  static Tensor forward(AutogradContext* ctx, Tensor hidden, Tensor table, Tensor compute,
+                        Tensor targets, double smoothing, bool with_grad, LossSums* sums) {
     const std::int64_t count = hidden.size(0), classes = table.size(0) - 1;
     Tensor hidden_grad = with_grad ? torch::empty_like(hidden) : Tensor();
-    Tensor table_grad = with_grad ? torch::zeros_like(table, table.options().requires_grad(false)) : Tensor();
+    Tensor table_grad =
+        with_grad ? torch::zeros_like(table, table.options().requires_grad(false)) : Tensor();
     const float weight = 1.0f / static_cast<float>(count);
     for (std::int64_t begin = 0; begin < count; begin += kLossRows) {
       const std::int64_t here = std::min(kLossRows, count - begin);
@@ -262,8 +273,8 @@ struct FusedLoss : Function<FusedLoss> {
       with_type(logits, [&](auto s) {
         using S = decltype(s);
         const LossSums more =
-            smoothed_loss<S>(data<S>(logits), data<std::int32_t>(targets) + begin, here, logits.size(1),
-                             classes, static_cast<float>(smoothing), weight);
+            smoothed_loss<S>(data<S>(logits), data<std::int32_t>(targets) + begin, here,
+                             logits.size(1), classes, static_cast<float>(smoothing), weight);
         sums->smoothed += more.smoothed;
         sums->plain += more.plain;
       });
@@ -289,8 +300,8 @@ struct FusedLoss : Function<FusedLoss> {
 
 void set_plain(bool plain) { plain_wanted = plain; }
 
-Tensor embed(const Tensor& ids, const Tensor& at, const Tensor& table, const Tensor& positions, double scale,
-             std::int64_t pad, Dropout dropout, torch::ScalarType type) {
+Tensor embed(const Tensor& ids, const Tensor& at, const Tensor& table, const Tensor& positions,
+             double scale, std::int64_t pad, Dropout dropout, torch::ScalarType type) {
   if (fused(table)) return Embed::apply(ids, at, table, positions, scale, pad, dropout, type);
   const Tensor rows = torch::embedding(table, ids.to(torch::kLong), pad);
   const Tensor sum = rows * scale + positions.index_select(0, at.to(torch::kLong));
@@ -307,11 +318,13 @@ Tensor swish(const Tensor& x) { return fused(x) ? Swish::apply(x) : torch::silu(
 Tensor add_norm(const Tensor& x, const Tensor& branch, const Tensor& gamma, const Tensor& beta,
                 Dropout dropout) {
   if (fused(x)) return AddNorm::apply(x, branch, gamma, beta, dropout);
-  const Tensor sum = x.to(torch::kFloat) + torch::dropout(branch, rate(dropout), dropout.threshold > 0);
+  const Tensor sum =
+      x.to(torch::kFloat) + torch::dropout(branch, rate(dropout), dropout.threshold > 0);
   return torch::layer_norm(sum, {x.size(1)}, gamma, beta, 1e-5).to(x.scalar_type());
 }
 
-Tensor cross_attention(const Tensor& q, const Tensor& kv, const std::vector<Span>& spans, int heads) {
+Tensor cross_attention(const Tensor& q, const Tensor& kv, const std::vector<Span>& spans,
+                       int heads) {
   if (fused(q)) return Attention::apply(q, kv, false, &spans, heads, false);
   return plain_attention(split(q, kv, false), spans, heads, false);
 }
@@ -321,8 +334,8 @@ Tensor self_attention(const Tensor& qkv, const std::vector<Span>& spans, int hea
   return plain_attention(split(qkv, qkv, true), spans, heads, causal);
 }
 
-TokenLoss token_loss(const Tensor& hidden, const Tensor& table, const Tensor& compute, const Tensor& targets,
-                     double smoothing) {
+TokenLoss token_loss(const Tensor& hidden, const Tensor& table, const Tensor& compute,
+                     const Tensor& targets, double smoothing) {
   TokenLoss loss;
   if (fused(hidden)) {
     const bool with_grad = torch::GradMode::is_enabled();
@@ -331,10 +344,12 @@ TokenLoss token_loss(const Tensor& hidden, const Tensor& table, const Tensor& co
   }
   const std::int64_t classes = table.size(0) - 1, count = hidden.size(0);
   // With the table's own gradient: the plain way casts inside the graph.
-  const Tensor logits = at::matmul(hidden, table.narrow(0, 0, classes).to(hidden.scalar_type()).t());
+  const Tensor logits =
+      at::matmul(hidden, table.narrow(0, 0, classes).to(hidden.scalar_type()).t());
   const Tensor logs = torch::log_softmax(logits.to(torch::kFloat), 1);
   const Tensor chosen = logs.gather(1, targets.to(torch::kLong).unsqueeze(1)).sum();
-  const Tensor smoothed = -(1 - smoothing) * chosen - smoothing / static_cast<double>(classes) * logs.sum();
+  const Tensor smoothed =
+      -(1 - smoothing) * chosen - smoothing / static_cast<double>(classes) * logs.sum();
   loss.mean = smoothed / static_cast<double>(count);
   loss.sums = {smoothed.item<double>(), -chosen.item<double>()};
   return loss;

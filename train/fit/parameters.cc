@@ -15,15 +15,21 @@ torch::Tensor sinusoids(int positions, int width) {
   for (int p = 0; p < positions; ++p) {
     for (int j = 0; j < width; ++j) {
       const double angle = p / std::pow(10000.0, 2.0 * (j / 2) / width);
-      if (j % 2 == 0) at[p][j / 2] = static_cast<float>(std::sin(angle));
-      else at[p][half + j / 2] = static_cast<float>(std::cos(angle));
+      if (j % 2 == 0)
+        at[p][j / 2] = static_cast<float>(std::sin(angle));
+      else
+        at[p][half + j / 2] = static_cast<float>(std::cos(angle));
     }
   }
   return table;
 }
 
-Parameters::Parameters(const Shape& shape, std::uint64_t seed, torch::Device device, torch::ScalarType type)
-    : shape_(shape), device_(device), type_(type), generator_(at::detail::createCPUGenerator(seed)) {
+Parameters::Parameters(const Shape& shape, std::uint64_t seed, torch::Device device,
+                       torch::ScalarType type)
+    : shape_(shape),
+      device_(device),
+      type_(type),
+      generator_(at::detail::createCPUGenerator(seed)) {
   const std::int64_t d = shape.width, ffn = shape.ffn;
   table = add({"model.shared.weight"}, Kind::kTable, shape.vocabulary, d);
   positions = sinusoids(shape.positions, shape.width).to(device);
@@ -57,15 +63,15 @@ Parameters::Parameters(const Shape& shape, std::uint64_t seed, torch::Device dev
   refresh_table();
 }
 
-Tensor Parameters::add(std::vector<std::string> names, Kind kind, std::int64_t rows, std::int64_t columns,
-                       bool zero) {
+Tensor Parameters::add(std::vector<std::string> names, Kind kind, std::int64_t rows,
+                       std::int64_t columns, bool zero) {
   Parameter parameter;
   const auto parts = static_cast<std::int64_t>(names.size());
   parameter.names = std::move(names);
   parameter.frozen = zero;
   const bool flat = kind != Kind::kMatrix && kind != Kind::kTable;
-  const std::vector<std::int64_t> sizes =
-      flat ? std::vector<std::int64_t>{rows * parts} : std::vector<std::int64_t>{rows * parts, columns};
+  const std::vector<std::int64_t> sizes = flat ? std::vector<std::int64_t>{rows * parts}
+                                               : std::vector<std::int64_t>{rows * parts, columns};
   Tensor value = torch::zeros(sizes, torch::kFloat);
   if (kind == Kind::kGamma) value.fill_(1);
   if (kind == Kind::kMatrix && !zero) {
@@ -82,13 +88,14 @@ Tensor Parameters::add(std::vector<std::string> names, Kind kind, std::int64_t r
   parameter.averaged = parameter.value.clone();
   // Tables and norms stay float: their gradients are sums over many rows.
   const bool wide = kind == Kind::kTable || kind == Kind::kGamma || kind == Kind::kBeta;
-  parameter.leaf = parameter.value.to(wide ? torch::kFloat : type_, false, true).requires_grad_(!zero);
+  parameter.leaf =
+      parameter.value.to(wide ? torch::kFloat : type_, false, true).requires_grad_(!zero);
   all_.push_back(parameter);
   return parameter.leaf;
 }
 
-Affine Parameters::affine(const std::string& prefix, const std::vector<std::string>& names, std::int64_t out,
-                          std::int64_t in, bool zero) {
+Affine Parameters::affine(const std::string& prefix, const std::vector<std::string>& names,
+                          std::int64_t out, std::int64_t in, bool zero) {
   std::vector<std::string> weights, biases;
   for (const std::string& name : names) {
     weights.push_back(prefix + name + ".weight");
@@ -113,13 +120,15 @@ std::int64_t Parameters::count() const {
 
 void Parameters::refresh_leaves(bool averaged) {
   torch::NoGradGuard no_grad;
-  for (Parameter& parameter : all_) parameter.leaf.copy_(averaged ? parameter.averaged : parameter.value);
+  for (Parameter& parameter : all_)
+    parameter.leaf.copy_(averaged ? parameter.averaged : parameter.value);
   refresh_table();
 }
 
 void Parameters::refresh_table() {
   torch::NoGradGuard no_grad;
-  if (!table_compute.defined()) table_compute = torch::empty(table.sizes(), table.options().dtype(type_).requires_grad(false));
+  if (!table_compute.defined())
+    table_compute = torch::empty(table.sizes(), table.options().dtype(type_).requires_grad(false));
   table_compute.copy_(table);
 }
 

@@ -11,8 +11,8 @@
 namespace fovea::fit {
 
 struct Parameter {
-  // In the file a parameter is one or more tensors of equal shape, stacked here by rows so that q, k and v
-  // come out of one product.
+  // In the file a parameter is one or more tensors of equal shape, stacked here by rows so that q,
+  // k and v come out of one product.
   std::vector<std::string> names;
   bool frozen = false;
   torch::Tensor value, first, second, averaged;  // float
@@ -61,8 +61,8 @@ class Parameters {
 
  private:
   enum class Kind { kMatrix, kBias, kGamma, kBeta, kTable };
-  torch::Tensor add(std::vector<std::string> names, Kind kind, std::int64_t rows, std::int64_t columns,
-                    bool zero = false);
+  torch::Tensor add(std::vector<std::string> names, Kind kind, std::int64_t rows,
+                    std::int64_t columns, bool zero = false);
   Affine affine(const std::string& prefix, const std::vector<std::string>& names, std::int64_t out,
                 std::int64_t in, bool zero = false);
   Norm norm(const std::string& name);

@@ -19,7 +19,8 @@ const char* name_of(torch::ScalarType type) {
   throw std::runtime_error("safetensors: cannot write this type");
 }
 
-// Just the JSON that a safetensors header consists of: objects of objects, strings, whole numbers, lists.
+// Just the JSON that a safetensors header consists of: objects of objects, strings, whole numbers,
+// lists.
 class HeaderReader {
  public:
   HeaderReader(const std::string& path, const std::string& text) : path_(path), text_(text) {}
@@ -106,7 +107,8 @@ std::map<std::string, torch::Tensor> read_safetensors(const std::string& path) {
   const std::string file = read_whole(path);
   std::uint64_t length = 0;
   if (file.size() >= 8) std::memcpy(&length, file.data(), 8);
-  if (file.size() < 8 || length > file.size() - 8) throw std::runtime_error(path + ": header beyond the file");
+  if (file.size() < 8 || length > file.size() - 8)
+    throw std::runtime_error(path + ": header beyond the file");
   const std::string header = file.substr(8, length);
   const std::int64_t room = static_cast<std::int64_t>(file.size() - 8 - length);
   const char* base = file.data() + 8 + length;
@@ -122,10 +124,14 @@ std::map<std::string, torch::Tensor> read_safetensors(const std::string& path) {
     while (!in.take('}')) {
       const std::string key = in.string();
       in.need(':');
-      if (key == "shape") shape = in.numbers();
-      else if (key == "data_offsets") offsets = in.numbers();
-      else if (key == "dtype") type = in.string();
-      else in.string();  // metadata
+      if (key == "shape")
+        shape = in.numbers();
+      else if (key == "data_offsets")
+        offsets = in.numbers();
+      else if (key == "dtype")
+        type = in.string();
+      else
+        in.string();  // metadata
       in.take(',');
     }
     in.take(',');
@@ -136,7 +142,8 @@ std::map<std::string, torch::Tensor> read_safetensors(const std::string& path) {
       known = true;
       std::int64_t count = 1;
       for (const std::int64_t size : shape) {
-        if (size > room + 1 || count * (size + 1) > (std::int64_t{1} << 40)) in.fail(name + " is too large");
+        if (size > room + 1 || count * (size + 1) > (std::int64_t{1} << 40))
+          in.fail(name + " is too large");
         count *= size;
       }
       const auto bytes = count * static_cast<std::int64_t>(torch::elementSize(scalar));

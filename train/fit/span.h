@@ -1,4 +1,5 @@
-// Batches are ragged: the rows of all sentences lie one after another, with no padding between them.
+// Batches are ragged: the rows of all sentences lie one after another, with no padding between
+// them.
 #pragma once
 
 #include <cstdint>

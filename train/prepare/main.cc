@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -19,11 +20,13 @@ using fovea::train::Vocabulary;
 constexpr char kHelp[] =
     R"(fovea-prepare: from parallel text to what fovea-fit reads
 
-  fovea-prepare --out DIR --train A.tsv.gz [B.tsv.gz ...] --valid V.tsv [W.tsv ...]
-  fovea-prepare --out DIR --source a.fr --target a.en --valid-source v.fr --valid-target v.en
+  fovea-prepare --out DIR --train A.tsv.gz [B.tsv.gz ...] [--valid V.tsv [W.tsv ...]]
+  fovea-prepare --out DIR --source a.fr --target a.en [--valid-source v.fr --valid-target v.en]
 
-Writes into DIR: train.ids, valid.ids, and the vocabulary in MarianMT's layout (source.spm, target.spm,
-vocab.json, tokenizer_config.json). A .tsv line is `source TAB target`; .gz is unpacked.
+Writes into DIR: train.ids, valid.ids, the validation text (valid.source, valid.target) and the vocabulary
+in MarianMT's layout (source.spm, target.spm, vocab.json, tokenizer_config.json). A .tsv line is
+`source TAB target`; .gz is unpacked. Without validation text, every hundredth target sentence, chosen by
+what it says, is kept back from training with all its sources.
 
   --vocab N            pieces in the joint vocabulary (8000)
   --vocab-from DIR     take the vocabulary of this model folder; learn none
@@ -33,7 +36,7 @@ vocab.json, tokenizer_config.json). A .tsv line is `source TAB target`; .gz is u
   --source-lang, --target-lang   names for tokenizer_config.json
 
 Try:  printf 'un chat\ta cat\nun chien\ta dog\n' > t.tsv &&
-      fovea-prepare --out ids --train t.tsv --valid t.tsv --vocab 24
+      fovea-prepare --out ids --train t.tsv --valid t.tsv --vocab 20
 )";
 
 struct Arguments {
@@ -74,23 +77,38 @@ Arguments parse(const std::vector<std::string>& words) {
       if (i == words.size()) throw Misuse(name + " needs a value; see --help");
       return words[i++];
     };
-    if (name == "--train") list(arguments.train);
-    else if (name == "--valid") list(arguments.valid);
-    else if (name == "--out") arguments.out = value();
-    else if (name == "--source") arguments.source = value();
-    else if (name == "--target") arguments.target = value();
-    else if (name == "--valid-source") arguments.valid_source = value();
-    else if (name == "--valid-target") arguments.valid_target = value();
-    else if (name == "--vocab-from") arguments.vocab_from = value();
-    else if (name == "--source-lang") arguments.source_language = value();
-    else if (name == "--target-lang") arguments.target_language = value();
-    else if (name == "--vocab") arguments.vocabulary = static_cast<int>(number(name, value(), 8, 1e6));
-    else if (name == "--max-length") arguments.max_length = static_cast<int>(number(name, value(), 2, 511));
-    else if (name == "--typographic") arguments.typographic = number(name, value(), 0, 1);
-    else throw Misuse("unknown option " + name + "; see --help");
+    if (name == "--train")
+      list(arguments.train);
+    else if (name == "--valid")
+      list(arguments.valid);
+    else if (name == "--out")
+      arguments.out = value();
+    else if (name == "--source")
+      arguments.source = value();
+    else if (name == "--target")
+      arguments.target = value();
+    else if (name == "--valid-source")
+      arguments.valid_source = value();
+    else if (name == "--valid-target")
+      arguments.valid_target = value();
+    else if (name == "--vocab-from")
+      arguments.vocab_from = value();
+    else if (name == "--source-lang")
+      arguments.source_language = value();
+    else if (name == "--target-lang")
+      arguments.target_language = value();
+    else if (name == "--vocab")
+      arguments.vocabulary = static_cast<int>(number(name, value(), 8, 1e6));
+    else if (name == "--max-length")
+      arguments.max_length = static_cast<int>(number(name, value(), 2, 511));
+    else if (name == "--typographic")
+      arguments.typographic = number(name, value(), 0, 1);
+    else
+      throw Misuse("unknown option " + name + "; see --help");
   }
   if (arguments.out.empty()) throw Misuse("--out DIR is missing; see --help");
-  if (arguments.train.empty() && arguments.source.empty()) throw Misuse("--train FILE is missing; see --help");
+  if (arguments.train.empty() && arguments.source.empty())
+    throw Misuse("--train FILE is missing; see --help");
   if (arguments.source.empty() != arguments.target.empty() ||
       arguments.valid_source.empty() != arguments.valid_target.empty()) {
     throw Misuse("--source goes with --target, and --valid-source with --valid-target");
@@ -108,24 +126,55 @@ std::vector<TextPair> read_part(const std::vector<std::string>& tsv, const std::
   return pairs;
 }
 
-// Tatoeba's writers type ' where books have U+2019; without this a translator hardly ever sees the latter.
+std::uint64_t hash_of(const std::string& text) {  // FNV-1a: the same on every machine
+  std::uint64_t hash = 14695981039346656037ULL;
+  for (const unsigned char c : text) hash = (hash ^ c) * 1099511628211ULL;
+  return hash ^ (hash >> 32);
+}
+
+// Moves a hundredth of the target sentences to the validation text: by the target, so that none is
+// in both.
+std::vector<TextPair> hold_out(std::vector<TextPair>& train) {
+  constexpr std::size_t kMost = 2000;
+  std::vector<TextPair> held, kept;
+  for (TextPair& pair : train) {
+    const bool chosen = hash_of(pair.target) % 100 == 0;
+    if (!chosen)
+      kept.push_back(std::move(pair));
+    else if (held.size() < kMost)
+      held.push_back(std::move(pair));
+  }
+  train = std::move(kept);
+  return held;
+}
+
+void write_side(const std::string& path, const std::vector<TextPair>& pairs,
+                std::string TextPair::*side) {
+  std::ofstream out(path, std::ios::binary);
+  for (const TextPair& pair : pairs) out << pair.*side << '\n';
+  out.close();
+  if (!out) throw std::runtime_error(path + ": cannot write (is the disk full?)");
+}
+
+// Tatoeba's writers type ' where books have U+2019; without this a translator hardly ever sees the
+// latter.
 void set_typographic(std::vector<TextPair>& pairs, double share) {
   for (TextPair& pair : pairs) {
     if (pair.source.find('\'') == std::string::npos) continue;
-    std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a: the choice depends on the text alone
-    for (const unsigned char c : pair.source) hash = (hash ^ c) * 1099511628211ULL;
-    if (static_cast<double>(hash >> 11) / 9007199254740992.0 >= share) continue;
+    if (static_cast<double>(hash_of(pair.source) >> 11) / 9007199254740992.0 >= share) continue;
     std::string text;
     for (const char c : pair.source) {
-      if (c == '\'') text += "\xE2\x80\x99";
-      else text += c;
+      if (c == '\'')
+        text += "\xE2\x80\x99";
+      else
+        text += c;
     }
     pair.source = text;
   }
 }
 
-IdPairs to_ids(const std::vector<TextPair>& pairs, const Vocabulary& vocabulary, std::size_t max_length,
-               long& left_out) {
+IdPairs to_ids(const std::vector<TextPair>& pairs, const Vocabulary& vocabulary,
+               std::size_t max_length, long& left_out) {
   IdPairs ids;
   ids.vocabulary = vocabulary.size();
   for (const TextPair& pair : pairs) {
@@ -145,9 +194,11 @@ IdPairs to_ids(const std::vector<TextPair>& pairs, const Vocabulary& vocabulary,
 
 void run(const Arguments& arguments) {
   std::vector<TextPair> train = read_part(arguments.train, arguments.source, arguments.target);
-  const std::vector<TextPair> valid =
+  std::vector<TextPair> valid =
       read_part(arguments.valid, arguments.valid_source, arguments.valid_target);
-  if (train.empty()) throw std::runtime_error("the training text has no lines; nothing can be learnt from it");
+  if (arguments.valid.empty() && arguments.valid_source.empty()) valid = hold_out(train);
+  if (train.empty())
+    throw std::runtime_error("the training text has no lines; nothing can be learnt from it");
   std::fprintf(stderr, "read %zu training and %zu validation pairs\n", train.size(), valid.size());
   set_typographic(train, arguments.typographic);
 
@@ -165,9 +216,12 @@ void run(const Arguments& arguments) {
     throw std::runtime_error(std::to_string(long_valid) +
                              " validation pairs have more than 511 pieces; shorten or remove them");
   }
-  write_ids(arguments.out + "/train.ids", train_ids);
+  write_side(arguments.out + "/valid.source", valid, &TextPair::source);
+  write_side(arguments.out + "/valid.target", valid, &TextPair::target);
   write_ids(arguments.out + "/valid.ids", valid_ids);
-  std::fprintf(stderr, "vocabulary %d; %lld training pairs (%ld too long, left out), %zu + %zu pieces\n",
+  write_ids(arguments.out + "/train.ids", train_ids);  // last: where it is, the folder is whole
+  std::fprintf(stderr,
+               "vocabulary %d; %lld training pairs (%ld too long, left out), %zu + %zu pieces\n",
                vocabulary.size(), static_cast<long long>(train_ids.size()), long_train,
                train_ids.source_ids.size(), train_ids.target_ids.size());
 }

@@ -30,12 +30,14 @@ class Lines {
       any = true;
       line += part;
       if (!line.empty() && line.back() == '\n') break;
-      if (line.size() > kMaxLineBytes) fail_here("the line is longer than 1 MiB; is this a text file?", 1);
+      if (line.size() > kMaxLineBytes)
+        fail_here("the line is longer than 1 MiB; is this a text file?", 1);
     }
     int code = Z_OK;
     const char* message = gzerror(file_.get(), &code);
     if (code != Z_OK && code != Z_STREAM_END) {
-      fail_here(std::string("cannot read on: ") + (code == Z_ERRNO ? std::strerror(errno) : message), 1);
+      fail_here(
+          std::string("cannot read on: ") + (code == Z_ERRNO ? std::strerror(errno) : message), 1);
     }
     if (!any) return false;
     ++number_;
@@ -44,7 +46,8 @@ class Lines {
     if (number_ == 1 && line.rfind("\xEF\xBB\xBF", 0) == 0) line.erase(0, 3);
     const std::size_t bad = find_invalid_utf8(line);
     if (bad != std::string::npos) {
-      fail_here("byte " + std::to_string(bad + 1) + " is not UTF-8; convert the file, for example with iconv");
+      fail_here("byte " + std::to_string(bad + 1) +
+                " is not UTF-8; convert the file, for example with iconv");
     }
     return true;
   }
@@ -93,10 +96,14 @@ std::vector<TextPair> read_aligned(const std::string& source_path, const std::st
     const bool more_source = sources.next(pair.source);
     const bool more_target = targets.next(pair.target);
     if (!more_source && !more_target) return pairs;
-    if (!more_target) sources.fail_here(target_path + " has no such line; the files must be aligned");
-    if (!more_source) targets.fail_here(source_path + " has no such line; the files must be aligned");
-    if (blank(pair.source)) sources.fail_here("the source side is empty; remove the line from both files");
-    if (blank(pair.target)) targets.fail_here("the target side is empty; remove the line from both files");
+    if (!more_target)
+      sources.fail_here(target_path + " has no such line; the files must be aligned");
+    if (!more_source)
+      targets.fail_here(source_path + " has no such line; the files must be aligned");
+    if (blank(pair.source))
+      sources.fail_here("the source side is empty; remove the line from both files");
+    if (blank(pair.target))
+      targets.fail_here("the target side is empty; remove the line from both files");
     pairs.push_back(pair);
   }
 }

@@ -10,8 +10,8 @@ struct TextPair {
   std::string source, target;
 };
 
-// Reads `source TAB target` lines from each file; a name that ends in .gz is unpacked. Columns after the
-// second are ignored. Throws std::runtime_error("FILE:LINE: what; cure").
+// Reads `source TAB target` lines from each file; a name that ends in .gz is unpacked. Columns
+// after the second are ignored. Throws std::runtime_error("FILE:LINE: what; cure").
 std::vector<TextPair> read_tsv(const std::vector<std::string>& paths);
 
 // Reads two files aligned by line.

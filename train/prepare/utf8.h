@@ -5,8 +5,8 @@
 
 namespace fovea::train {
 
-// Byte offset of the first byte that is not part of well-formed UTF-8 (no overlong forms, no surrogates,
-// nothing past U+10FFFF, no NUL), or npos.
+// Byte offset of the first byte that is not part of well-formed UTF-8 (no overlong forms, no
+// surrogates, nothing past U+10FFFF, no NUL), or npos.
 inline std::size_t find_invalid_utf8(std::string_view text) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
   for (std::size_t i = 0; i < text.size();) {
@@ -16,7 +16,11 @@ inline std::size_t find_invalid_utf8(std::string_view text) {
       ++i;
       continue;
     }
-    const std::size_t more = lead < 0xC2 ? 0 : lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : lead < 0xF5 ? 3 : 0;
+    const std::size_t more = lead < 0xC2   ? 0
+                             : lead < 0xE0 ? 1
+                             : lead < 0xF0 ? 2
+                             : lead < 0xF5 ? 3
+                                           : 0;
     if (more == 0 || i + more >= text.size()) return i;
     unsigned code = lead & (0x3F >> more);
     for (std::size_t k = 1; k <= more; ++k) {

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
+#include <unordered_map>
 
 namespace fovea::train {
 namespace {
@@ -28,7 +29,12 @@ class SideBySide : public sentencepiece::SentenceIterator {
 };
 
 void check(const sentencepiece::util::Status& status, const std::string& doing) {
-  if (!status.ok()) throw std::runtime_error(doing + ": " + status.ToString());
+  if (status.ok()) return;
+  // "Internal: ./src/file.cc(1) [condition] What it means."
+  std::string what = status.ToString();
+  const std::size_t place = what.rfind("] ");
+  if (place != std::string::npos) what.erase(0, place + 2);
+  throw std::runtime_error(doing + ": " + what);
 }
 
 std::string json_string(std::string_view text) {
@@ -59,26 +65,36 @@ void write_text(const std::string& path, const std::string& text) {
 }  // namespace
 
 Vocabulary::Vocabulary(std::string model)
-    : model_(std::move(model)), processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
+    : model_(std::move(model)),
+      processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
   check(processor_->LoadFromSerializedProto(model_), "vocabulary");
 }
 Vocabulary::~Vocabulary() = default;
 Vocabulary::Vocabulary(Vocabulary&&) noexcept = default;
 
 Vocabulary Vocabulary::learn(const std::vector<TextPair>& pairs, int size) {
-  // The model's own ids are laid out so that vocab.json is the identity plus <pad> at the end. nmt_nfkc folds
-  // the no-break spaces of French punctuation into plain ones; sentencepiece keeps the way back to the
-  // reader's text. A fixed number of threads keeps the sums of the training, and so the pieces, the same.
-  const std::string arguments =
-      "--model_type=unigram --character_coverage=0.9999 --normalization_rule_name=nmt_nfkc"
-      " --unk_id=1 --eos_id=0 --bos_id=-1 --pad_id=-1 --num_threads=4 --input_sentence_size=0"
-      " --minloglevel=1 --vocab_size=" +
-      std::to_string(size - 1);
+  // The model's own ids are laid out so that vocab.json is the identity plus <pad> at the end.
+  // nmt_nfkc folds the no-break spaces of French punctuation into plain ones; sentencepiece keeps
+  // the way back to the reader's text. A fixed number of threads keeps the sums of the training,
+  // and so the pieces, the same.
+  const std::unordered_map<std::string, std::string> options = {
+      {"model_type", "unigram"},
+      {"character_coverage", "0.9999"},
+      {"normalization_rule_name", "nmt_nfkc"},
+      {"unk_id", "1"},
+      {"eos_id", "0"},
+      {"bos_id", "-1"},
+      {"pad_id", "-1"},
+      {"hard_vocab_limit", "false"},  // a small text gives fewer pieces
+      {"num_threads", "4"},
+      {"input_sentence_size", "0"},
+      {"minloglevel", "2"},
+      {"vocab_size", std::to_string(size - 1)}};
   SideBySide sentences(pairs);
   std::string model;
-  check(sentencepiece::SentencePieceTrainer::Train(arguments, &sentences, &model),
+  check(sentencepiece::SentencePieceTrainer::Train(options, &sentences, &model),
         "cannot learn a vocabulary of " + std::to_string(size) +
-            " pieces from this text (a smaller --vocab may help)");
+            " pieces from this text (try another --vocab)");
   return Vocabulary(std::move(model));
 }
 
@@ -110,9 +126,11 @@ void Vocabulary::write(const std::string& folder, const std::string& source_lang
   write_text(folder + "/vocab.json", json);
   write_text(folder + "/tokenizer_config.json",
              "{\n  \"tokenizer_class\": \"MarianTokenizer\",\n  \"source_lang\": " +
-                 json_string(source_language) + ",\n  \"target_lang\": " + json_string(target_language) +
+                 json_string(source_language) +
+                 ",\n  \"target_lang\": " + json_string(target_language) +
                  ",\n  \"separate_vocabs\": false,\n  \"model_max_length\": 512,\n"
-                 "  \"unk_token\": \"<unk>\",\n  \"eos_token\": \"</s>\",\n  \"pad_token\": \"<pad>\"\n}\n");
+                 "  \"unk_token\": \"<unk>\",\n  \"eos_token\": \"</s>\",\n  \"pad_token\": "
+                 "\"<pad>\"\n}\n");
   write_text(folder + "/special_tokens_map.json",
              "{\"unk_token\": \"<unk>\", \"eos_token\": \"</s>\", \"pad_token\": \"<pad>\"}\n");
 }

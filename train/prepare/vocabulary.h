@@ -17,7 +17,8 @@ namespace fovea::train {
 
 class Vocabulary {
  public:
-  // Trains a unigram model of `size` ids, the end of sentence (0), unknown (1) and padding (last) among them.
+  // Trains a unigram model of `size` ids, the end of sentence (0), unknown (1) and padding (last)
+  // among them.
   static Vocabulary learn(const std::vector<TextPair>& pairs, int size);
   // Takes source.spm of a model folder.
   static Vocabulary load(const std::string& folder);
@@ -26,7 +27,8 @@ class Vocabulary {
   Vocabulary(Vocabulary&&) noexcept;
 
   int size() const;
-  // Ids as transformers' MarianTokenizer gives them: pieces mapped by vocab.json, end of sentence appended.
+  // Ids as transformers' MarianTokenizer gives them: pieces mapped by vocab.json, end of sentence
+  // appended.
   std::vector<std::int32_t> encode(std::string_view text) const;
   // source.spm, target.spm (the same), vocab.json, tokenizer_config.json, special_tokens_map.json
   void write(const std::string& folder, const std::string& source_language,
