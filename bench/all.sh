@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# All benchmarks, one after the other, on an otherwise idle machine: all.sh BUILD-FOLDER. Results: bench/results/*.json
+# All benchmarks, one after the other, on an otherwise idle machine: all.sh BUILD-FOLDER [TATOEBA-FOLDER]
+# Results: bench/results/*.json. The second needs fr-en.test.tsv.gz and de-en.test.tsv.gz, and ./run oracles before.
 set -euo pipefail
 build=$1
-here=$(dirname "$0")
-mkdir -p "$here/results"
-"$build/bench/attend_bench" --json "$here/results/attend.json"
-if [ -x build/venv-oracles/bin/python ]; then
-  build/venv-oracles/bin/python "$here/translate_bench.py" --program "$build/fovea" --model models/fr+de-en \
-    --json "$here/results/translate.json"
-else
-  echo 'bench: the comparison with transformers and CTranslate2 needs ./run oracles first; left out' >&2
+data=${2:-}
+mkdir -p bench/results
+"$build/bench/attend_bench" --json bench/results/attend.json
+if [ -z "$data" ] || [ ! -x build/venv-oracles/bin/python ]; then
+  echo 'bench: the comparison of translators needs ./run oracles first, and then: ./run bench TATOEBA-FOLDER' >&2
+  exit 0
 fi
+build/venv-oracles/bin/python bench/translate_bench.py --program "$build/tests/oracles/marian_dump" \
+  --model models/fr+de-en --lines "$data/fr-en.test.tsv.gz" --lines "$data/de-en.test.tsv.gz" \
+  --out bench/results/translate.json
+build/venv-oracles/bin/python tests/oracles/quality_oracle.py --program "$build/fovea" \
+  --model models/fr+de-en --data "$data" --json bench/results/quality.json
