@@ -115,6 +115,25 @@ TEST_P(Accuracy, EveryBroadcastOfMaskAndBias) {
   }
 }
 
+// Column sums are added up over many queries, in pieces.
+TEST_P(Accuracy, ReceivedOverManyQueries) {
+  for (const std::int64_t N : {383, 384, 385, 768, 1151, 1152, 1153, 2400}) {
+    check({.H = 2,
+           .G = 1,
+           .N = N,
+           .M = 5,
+           .D = 2,
+           .E = 1,
+           .factor = true,
+           .received_weights = true,
+           .K = 2});
+  }
+}
+
+TEST_P(Accuracy, ManyRows) {
+  check({.N = 60, .M = 33, .D = 4, .E = 4, .causal = Causal::kTopLeft, .R = 900});
+}
+
 TEST_P(Accuracy, ManyQueriesAndKeys) {
   check({.N = 513, .M = 515, .D = 64, .E = 64, .causal = Causal::kBottomRight});
   check({.H = 2, .G = 1, .N = 130, .M = 1100, .D = 64, .E = 64, .key_lengths = true});

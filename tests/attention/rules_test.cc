@@ -293,6 +293,23 @@ TEST_P(Rules, ABadKeyReachesOnlyTheQueriesThatSeeIt) {
       expect_only_who_sees(causal, bad_key, kNan, true, true);
       expect_only_who_sees(causal, bad_key, kNan, false, true);
     }
+    // Few queries, values of whole vectors: kernels may read such keys where they lie.
+    for (const std::int64_t N : {2, 3, 6}) {
+      if (bad_key == 0 || bad_key >= 69) continue;
+      Problem few({.N = N, .M = 70, .D = 9, .E = 16, .causal = Causal::kBottomRight});
+      few.c.query_lengths = true;  // the last query sees key `bad_key`, those before it do not
+      few.query_lengths = {static_cast<std::int32_t>(N)};
+      few.key_lengths = {static_cast<std::int32_t>(bad_key + 1)};
+      expect_only_who_sees(few, bad_key, kNan, true, true);
+      expect_only_who_sees(few, bad_key, kNan, false, true);
+      Problem masked({.N = N, .M = 70, .D = 1, .E = 16, .mask = 12});
+      for (std::int64_t i = 0; i < N; ++i) {
+        masked.mask[std::size_t(i * 70 + bad_key)].value = i == 1;
+        masked.mask[std::size_t(i * 70 + (bad_key + 5) % 70)].value = true;
+      }
+      expect_only_who_sees(masked, bad_key, kNan, true, true);
+      expect_only_who_sees(masked, bad_key, kInf, false, true);
+    }
     if (HasFailure()) FAIL() << "key " << bad_key;
   }
 }
