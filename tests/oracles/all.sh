@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Every oracle, one after the other; none is skipped. all.sh BUILD-FOLDER PYTHON
+# With FOVEA_DATA (the Tatoeba test files; CI has them) the shipped model is scored on unseen text too.
 set -euo pipefail
 build=$1
 python=$2
 here=$(dirname "$0")
+model=models/fr+de-en
 passed=0
 failed=0
 check() {
@@ -14,5 +16,17 @@ check "$here/attend_oracle.py" --program "$build/fovea"
 check "$here/metrics_oracle.py" --program "$build/fovea"
 check "$here/tokenizer_oracle.py" --program "$build/fovea"
 check "$here/practice_oracle.py" --program "$build/fovea"
+check "$here/models_oracle.py" --program "$build/tests/oracles/marian_dump"
+check "$here/models_oracle.py" --program "$build/tests/oracles/marian_dump" --model "$model" \
+  --lines "$here/sentences.fr-de.txt"
+check "$here/train_oracle.py" --prepare "$build/fovea-prepare" --fit build/fit/fovea-fit
+if [ -n "${FOVEA_DATA:-}" ]; then
+  check "$here/models_oracle.py" --program "$build/tests/oracles/marian_dump" --model "$model" \
+    --lines "$FOVEA_DATA/de-en.test.tsv.gz" --count 200
+  check "$here/quality_oracle.py" --program "$build/fovea" --model "$model" --data "$FOVEA_DATA"
+fi
+check "$here/models_oracle.py" --program "$build/tests/oracles/marian_dump"
+check "$here/models_oracle.py" --program "$build/tests/oracles/marian_dump" --model models/fr+de-en \
+  --lines "$here/sentences.txt"
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]
