@@ -30,6 +30,7 @@ inline Floats all(float x) { return x; }
 inline Floats fma(Floats a, Floats b, Floats c) { return a * b + c; }
 // b when either is NaN.
 inline Floats max(Floats a, Floats b) { return a > b ? a : b; }
+inline Floats min(Floats a, Floats b) { return a < b ? a : b; }
 // 2^n, from the float whose last bits hold n + 127.
 inline Floats power_of_bits(Floats x) {
   std::uint32_t bits;
