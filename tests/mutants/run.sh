@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Plants one fault at a time into the engine (tests/mutants/faults.txt), builds, and runs the engine's tests.
+# A fault that no test sees survives: then a test is missing. Exit 1 if any survives, or no longer fits the code.
+#
+#   tests/mutants/run.sh [NAME...]      all of them, or those named
+#
+# Works on a copy of the tree in build/mutants; the tree itself is never touched.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+root=$PWD
+copy=$root/build/mutants/tree
+build=$root/build/mutants/build
+rm -rf "$copy"
+mkdir -p "$copy" "$build"
+git ls-files -z -- ':!models' | tar --null --ignore-failed-read -T - -cf - 2>/dev/null | tar -xf - -C "$copy"
+
+launcher=()
+if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
+# -O1: a fault is a fault, and the kernels are compiled once for each.
+cmake -S "$copy" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 \
+  -DFOVEA_DEVELOPER=ON "${launcher[@]}" >"$build/configure.log" 2>&1 || { cat "$build/configure.log"; exit 1; }
+
+tests() {  # builds and runs; false at the first failure
+  cmake --build "$build" --target attention_tests >"$build/build.log" 2>&1 || return 2
+  timeout 300 "$build/tests/attention_tests" --gtest_fail_fast --gtest_brief=1 >"$build/test.log" 2>&1
+}
+
+tests || { cat "$build/build.log" "$build/test.log" | tail -n 40; echo "mutants: the tests fail without any fault"; exit 1; }
+
+survivors=()
+unfit=()
+killed=0
+# Lines: name, file, what sed does to it; separated by " | ". # begins a comment.
+while IFS='|' read -r name file edit; do
+  name=$(echo "$name" | tr -d ' ')
+  file=$(echo "$file" | tr -d ' ')
+  case $name in '' | \#*) continue ;; esac
+  if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
+  edit=${edit# }
+  cp "$copy/$file" "$build/original"
+  sed -i -e "$edit" "$copy/$file"
+  status=0
+  if cmp -s "$copy/$file" "$build/original"; then
+    unfit+=("$name (changes nothing)")
+    printf '%-28s changes nothing\n' "$name"
+  else
+    tests || status=$?
+    case $status in
+      0) survivors+=("$name"); printf '%-28s SURVIVED\n' "$name" ;;
+      2) unfit+=("$name (does not compile)"); printf '%-28s does not compile\n' "$name" ;;
+      *) killed=$((killed + 1))
+         printf '%-28s caught by %s\n' "$name" \
+           "$(grep -m1 -o '^\[  FAILED  \] [^, ]*' "$build/test.log" | cut -c 14- || true)" ;;
+    esac
+  fi
+  cp "$build/original" "$copy/$file"
+done <"$root/tests/mutants/faults.txt"
+
+echo "mutants: $killed caught, ${#survivors[@]} survived ${survivors[*]:-}, ${#unfit[@]} do not fit ${unfit[*]:-}"
+[ ${#survivors[@]} = 0 ] && [ ${#unfit[@]} = 0 ]
