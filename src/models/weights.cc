@@ -70,7 +70,9 @@ class Shelf {
     std::size_t least = name.size() / 2;  // further off it is no help
     for (const Tensor& tensor : file_.tensors()) {
       if (taken_.contains(tensor.name) || tensor.name.size() > 2 * name.size()) continue;
-      const std::size_t d = distance(name, tensor.name);
+      // The same name with a part of its path gone is closer than any misspelling.
+      const bool part = name.ends_with(tensor.name) || tensor.name.ends_with(name);
+      const std::size_t d = part ? 0 : distance(name, tensor.name);
       if (d < least) {
         least = d;
         best = &tensor;

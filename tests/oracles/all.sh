@@ -25,8 +25,5 @@ if [ -n "${FOVEA_DATA:-}" ]; then
     --lines "$FOVEA_DATA/de-en.test.tsv.gz" --count 200
   check "$here/quality_oracle.py" --program "$build/fovea" --model "$model" --data "$FOVEA_DATA"
 fi
-check "$here/models_oracle.py" --program "$build/tests/oracles/marian_dump"
-check "$here/models_oracle.py" --program "$build/tests/oracles/marian_dump" --model models/fr+de-en \
-  --lines "$here/sentences.txt"
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]
