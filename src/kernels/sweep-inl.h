@@ -43,6 +43,7 @@ struct State {
   Block block;         // the one that is ready now
   bool seen[kKeys];    // of that block, by some row
   const float* added;  // null without mask and bias
+  bool wants_weights;  // column sums or whole rows
   bool unpacked;       // keys and values are read where they are
 };
 
@@ -242,6 +243,53 @@ inline void blend_rows(const State& s, const TileRows& t, const float* grow) {
   }
 }
 
+inline float inverse_total(const State& s, int r) {
+  return s.w.total[r] == 0 ? 0.0f : 1.0f / s.w.total[r];  // 0: the row sees no key
+}
+
+inline float base_of_row(const State& s, int r) {
+  return s.w.peak[r] == kHidden ? 0.0f : s.w.peak[r];
+}
+
+// p of a tile once m and l are final: to whole rows, and into the column sums in the order of rows.
+// kWeighed: the tile holds 2^x, else scores. Hidden keys add nothing, also in a row of NaN.
+template <bool kWeighed>
+inline void take_weights(const State& s, const TileRows& t) {
+  const Floats hidden = all(kWeighed ? 0 : kHidden);
+  for (int r = 0; r < t.count; ++r) {
+    const Row& row = s.a.rows[t.begin + r];
+    const Floats inverse = all(inverse_total(s, t.begin + r));
+    const Floats subtract = all(base_of_row(s, t.begin + r));
+    const std::int64_t seen = seen_by(s, t.begin + r);
+    for (std::int64_t j = 0; j < seen; j += kLanes) {
+      const std::int64_t n = smaller(kLanes, seen - j);
+      const Floats x = load(s.w.scores + r * kKeys + j);
+      Floats p = (kWeighed ? x : exp2((x - subtract) * all(s.unit))) * inverse;
+      p = pick_where_equal(x, hidden, all(0), p);
+      if (row.whole != nullptr) store_first(row.whole + s.block.begin + j, p, n);
+      if (s.a.received != nullptr) {
+        float* to = s.a.received + s.block.begin + j;
+        const Floats old = load_first(to, n);
+        const Floats sum = fma(p, all(row.weight), old);
+        store_first(to, pick_where_equal(x, hidden, old, sum), n);
+      }
+    }
+  }
+}
+
+inline void weights_again(const State& s, const TileRows& t) {
+  score_rows(s, t);
+  take_weights<false>(s, t);
+}
+
+// The same straight after the first sweep, where one block holds all keys.
+inline void weights_at_once(const State& s, const TileRows& t) {
+  bool ordinary = true;
+  for (int r = 0; r < t.count; ++r) ordinary = ordinary && s.w.total[t.begin + r] < -kHidden;
+  if (!ordinary) return weights_again(s, t);  // NaN: 2^x does not tell what is hidden
+  take_weights<true>(s, t);
+}
+
 inline void sweep_tile(const State& s, const TileRows& t) {
   float base[kMostTileRows];
   float grow[kMostTileRows];
@@ -265,14 +313,7 @@ inline void sweep_tile(const State& s, const TileRows& t) {
     }
   }
   if (s.a.v != nullptr) blend_rows(s, t, grow);
-}
-
-inline float inverse_total(const State& s, int r) {
-  return s.w.total[r] == 0 ? 0.0f : 1.0f / s.w.total[r];  // 0: the row sees no key
-}
-
-inline float base_of_row(const State& s, int r) {
-  return s.w.peak[r] == kHidden ? 0.0f : s.w.peak[r];
+  if (s.wants_weights && s.keys <= kKeys) weights_at_once(s, t);
 }
 
 inline void finish_top(const State& s, int r) {
@@ -314,30 +355,6 @@ inline void finish(const State& s) {
   }
 }
 
-// p of a tile once m and l are final: to whole rows, and into the column sums in the order of rows.
-inline void weights_of_tile(const State& s, const TileRows& t) {
-  score_rows(s, t);
-  for (int r = 0; r < t.count; ++r) {
-    const Row& row = s.a.rows[t.begin + r];
-    const Floats inverse = all(inverse_total(s, t.begin + r));
-    const Floats subtract = all(base_of_row(s, t.begin + r));
-    const std::int64_t seen = seen_by(s, t.begin + r);
-    for (std::int64_t j = 0; j < seen; j += kLanes) {
-      const std::int64_t n = smaller(kLanes, seen - j);
-      const Floats score = load(s.w.scores + r * kKeys + j);
-      Floats p = exp2((score - subtract) * all(s.unit)) * inverse;
-      p = pick_where_equal(score, all(kHidden), all(0), p);  // 0 also in a row of NaN
-      if (row.whole != nullptr) store_first(row.whole + s.block.begin + j, p, n);
-      if (s.a.received != nullptr) {
-        float* to = s.a.received + s.block.begin + j;
-        const Floats old = load_first(to, n);
-        const Floats sum = fma(p, all(row.weight), old);
-        store_first(to, pick_where_equal(score, all(kHidden), old, sum), n);
-      }
-    }
-  }
-}
-
 inline void for_each_tile(const State& s, void (*f)(const State&, const TileRows&)) {
   for (int r = 0; r < s.a.row_count; r += kTileRows) {
     const TileRows t = tile_at(s, r);
@@ -357,7 +374,7 @@ inline bool reads_in_place(const Sweep& a) {
 }
 
 void sweep(const Sweep& a) {
-  State s{a, {}, 0, 0, 0, {}, {}, nullptr, reads_in_place(a)};
+  State s{a, {}, 0, 0, 0, {}, {}, nullptr, a.received != nullptr || a.wholes, reads_in_place(a)};
   for (int r = 0; r < a.row_count; ++r) s.keys = larger(s.keys, a.rows[r].visible);
   s.w = workspace(a, a.row_count, s.keys, a.scratch);
   s.added = a.masked || a.biased ? s.w.added : nullptr;
@@ -371,10 +388,10 @@ void sweep(const Sweep& a) {
     for_each_tile(s, sweep_tile);
   }
   finish(s);
-  if (a.received == nullptr && !a.wholes) return;
+  if (!s.wants_weights || s.keys <= kKeys) return;
   for (std::int64_t begin = 0; begin < s.keys; begin += kKeys) {
-    if (s.keys > kKeys) prepare(s, begin, false);  // one block is still ready
-    for_each_tile(s, weights_of_tile);
+    prepare(s, begin, false);
+    for_each_tile(s, weights_again);
   }
 }
 
