@@ -12,7 +12,7 @@ copy=$root/build/mutants/tree
 build=$root/build/mutants/build
 rm -rf "$copy"
 mkdir -p "$copy" "$build"
-git ls-files -z -- ':!models' | tar --null --ignore-failed-read -T - -cf - 2>/dev/null | tar -xf - -C "$copy"
+git ls-files -z -co --exclude-standard -- ':!models' | tar --null --ignore-failed-read -T - -cf - 2>/dev/null | tar -xf - -C "$copy"
 
 launcher=()
 if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
@@ -30,17 +30,20 @@ tests || { cat "$build/build.log" "$build/test.log" | tail -n 40; echo "mutants:
 survivors=()
 unfit=()
 killed=0
-# Lines: name, file, what sed does to it; separated by " | ". # begins a comment.
-while IFS='|' read -r name file edit; do
+# Lines: name, room under src/, what sed does to its files; separated by " | ". # begins a comment.
+while IFS='|' read -r name room edit; do
   name=$(echo "$name" | tr -d ' ')
-  file=$(echo "$file" | tr -d ' ')
+  room=$copy/src/$(echo "$room" | tr -d ' ')
   case $name in '' | \#*) continue ;; esac
   if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
   edit=${edit# }
-  cp "$copy/$file" "$build/original"
-  sed -i -e "$edit" "$copy/$file"
+  rm -rf "$build/original" && cp -a "$room" "$build/original"
+  for file in "$room"/*; do
+    sed -e "$edit" "$file" >"$build/edited"
+    cmp -s "$build/edited" "$file" || cp "$build/edited" "$file"
+  done
   status=0
-  if cmp -s "$copy/$file" "$build/original"; then
+  if diff -qr "$room" "$build/original" >/dev/null; then
     unfit+=("$name (changes nothing)")
     printf '%-28s changes nothing\n' "$name"
   else
@@ -53,7 +56,9 @@ while IFS='|' read -r name file edit; do
            "$(grep -m1 -o '^\[  FAILED  \] [^, ]*' "$build/test.log" | cut -c 14- || true)" ;;
     esac
   fi
-  cp "$build/original" "$copy/$file"
+  for file in "$room"/*; do
+    cmp -s "$file" "$build/original/${file##*/}" || cp "$build/original/${file##*/}" "$file"
+  done
 done <"$root/tests/mutants/faults.txt"
 
 echo "mutants: $killed caught, ${#survivors[@]} survived ${survivors[*]:-}, ${#unfit[@]} do not fit ${unfit[*]:-}"
