@@ -1,8 +1,9 @@
 // The kernels for avx512: see sweep-inl.h.
-// clang-format off: the lanes come first, the kernels are written in them
+// The lanes come first, the kernels are written in them:
+// clang-format off
 #include "kernels/lanes_avx512.h"
-#include "kernels/peak-inl.h"
 #include "kernels/sweep-inl.h"
+#include "kernels/peak-inl.h"
 #include "kernels/sweep_isa.h"
 // clang-format on
 
