@@ -6,7 +6,7 @@
 The first form builds folders with random weights and compares logits, cross-attentions, greedy and
 beam output with n-best scores, batches with padding, and every search setting fovea claims to follow.
 The second runs a trained folder on lines of text (.gz and .tsv, first column, are read too);
-sentences.fr-de.txt beside this file has 200 of Tatoeba's test sentences (tatoeba.org, CC BY 2.0 FR).
+sentences.fr-de.txt beside this file is such a file.
 
 A hypothesis that differs counts as wrong only where transformers' own decisions on that sentence all
 had margins over 1e-4; the sentences excused so are counted, and too many of them fail the check.
