@@ -161,9 +161,7 @@ std::vector<std::vector<IdHypothesis>> Marian::search(
   const auto run_group = [&](std::size_t number, Threads& inner) {
     const std::span<const std::size_t> members =
         std::span(order).subspan(number * group, std::min(group, sources.size() - number * group));
-    std::vector<const Ids*> own;
-    for (const std::size_t s : members) own.push_back(&sources[s]);
-    auto found = search_group(state_->model, own, plan, inner);
+    auto found = search_group(state_->model, sources, members, plan, inner);
     for (std::size_t m = 0; m < members.size(); ++m) results[members[m]] = std::move(found[m]);
   };
   if (groups == 1) {

@@ -31,7 +31,7 @@ void append(std::vector<std::int32_t>& to, const std::vector<std::int32_t>& from
 
 void sort_unique(std::vector<std::int32_t>& ids) {
   std::ranges::sort(ids);
-  ids.erase(std::ranges::unique(ids).begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());  // clang 14 lacks ranges::unique
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ struct Candidate {
 
 struct Sentence {
   std::size_t number = 0;  // among the sources
+  std::size_t place = 0;   // among the members of the group
   std::vector<Beam> beams;
   std::vector<IdHypothesis> finished;  // best first
   bool done = false;
@@ -46,9 +47,10 @@ class Search {
  public:
   Search(const Model& model, const SearchPlan& plan) : config_(model.config.search), plan_(plan) {}
 
-  Sentence begin(std::size_t number) const {
+  Sentence begin(std::size_t number, std::size_t place) const {
     Sentence s;
     s.number = number;
+    s.place = place;
     s.beams.resize(static_cast<std::size_t>(plan_.beams), {{config_.start}, kNone, 0});
     s.beams[0].log_prob = 0;
     return s;
@@ -152,7 +154,7 @@ void retire(std::vector<Sentence>& open, std::vector<std::vector<IdHypothesis>>&
                   ": bad_words_ids, suppress_tokens and the like leave no id that may follow");
     }
     best.resize(std::min(best.size(), static_cast<std::size_t>(n_best)));
-    results[open[b].number] = std::move(best);
+    results[open[b].place] = std::move(best);
   }
   if (kept.size() == open.size()) {
     open = std::move(rest);
@@ -165,13 +167,18 @@ void retire(std::vector<Sentence>& open, std::vector<std::vector<IdHypothesis>>&
 }  // namespace
 
 std::vector<std::vector<IdHypothesis>> search_group(const Model& model,
-                                                    std::span<const Ids* const> sources,
+                                                    std::span<const Ids> sources,
+                                                    std::span<const std::size_t> members,
                                                     const SearchPlan& plan, Threads& threads) {
   const Search search(model, plan);
-  std::vector<std::vector<IdHypothesis>> results(sources.size());
+  std::vector<std::vector<IdHypothesis>> results(members.size());
   std::vector<Sentence> open;
-  for (std::size_t b = 0; b < sources.size(); ++b) open.push_back(search.begin(b));
-  Decoder decoder(model, encode(model, sources, threads), plan.beams, threads);
+  std::vector<const Ids*> own;
+  for (std::size_t m = 0; m < members.size(); ++m) {
+    open.push_back(search.begin(members[m], m));
+    own.push_back(&sources[members[m]]);
+  }
+  Decoder decoder(model, encode(model, own, threads), plan.beams, threads);
   Ids ids;
   Ids parents;
   std::vector<Rules> rules;

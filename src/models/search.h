@@ -22,9 +22,11 @@ struct SearchPlan {
   int max_length = 2;
 };
 
-// One list of hypotheses for each source, best first.
+// One list of hypotheses for each member, best first. `members` are places in `sources`; messages
+// name them.
 std::vector<std::vector<IdHypothesis>> search_group(const Model& model,
-                                                    std::span<const Ids* const> sources,
+                                                    std::span<const Ids> sources,
+                                                    std::span<const std::size_t> members,
                                                     const SearchPlan& plan, Threads& threads);
 
 }  // namespace fovea

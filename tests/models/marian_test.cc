@@ -268,6 +268,21 @@ TEST(Marian, RefusesWhatItCannotTranslate) {
   EXPECT_TRUE(model.search({}, {}, threads).empty());
 }
 
+// Only a source with id 7 meets the NaN; the message gives its place among the caller's sources.
+TEST(Marian, NamesTheSourceThatMeetsANan) {
+  const Sizes sizes;
+  Arrays arrays = test::random_weights(sizes, 1);
+  arrays["model.encoder.embed_tokens.weight"] = arrays["model.shared.weight"];
+  arrays["model.encoder.embed_tokens.weight"].values[7 * 12] = NAN;
+  const Marian model = tiny_model(sizes, arrays);
+  Threads threads(2);
+  std::vector<Ids> sources(150, Ids{5, 0});
+  sources[131] = {7, 0};
+  const std::string error = error_of([&] { model.search(sources, {.beams = 2}, threads); });
+  EXPECT_EQ(error.find("marian: NaN or infinity in the logits of source 131 at step 0: "), 0u)
+      << error;
+}
+
 TEST(Marian, SaysSoWhenWeightsAreNotFinite) {
   const Sizes sizes;
   Arrays arrays = test::random_weights(sizes, 1);
