@@ -46,14 +46,15 @@ class TrainCommand : public testing::Test {
 
 TEST_F(TrainCommand, ScoresWhatFitTranslates) {
   // Its hypotheses are the targets' own ids, taken from what prepare wrote, so BLEU is 100.
-  make_fit(R"(echo '{"event":"progress","step":1,"steps":9,"loss":2.5,"tokens_per_second":7,"eta":60}'
+  make_fit(
+      R"sh(echo '{"event":"progress","step":1,"steps":9,"loss":2.5,"tokens_per_second":7,"eta":60}'
 here=$(dirname "$0")
 tail -c "$(cat "$here/bytes")" "$2/valid.ids" | od -An -v -t d4 | tr -s ' \n' '\n' | grep . |
   awk '{ if ($1 == 0) { print line; line = "" } else line = line " " $1 }' > "$here/hyp"
 echo "{\"event\":\"valid\",\"step\":1,\"loss\":0.5,\"hypotheses\":\"$here/hyp\"}"
 echo '{"event":"sample","step":1,"pair":1,"hypothesis":[0]}'
 echo '{"event":"end","step":1,"complete":1}'
-)");
+)sh");
   std::vector<std::string> words = usual();
   words.insert(words.end(), {"--stage", "prepare"});
   ASSERT_EQ(train(words, "").status, 0);

@@ -77,7 +77,8 @@ std::string config_json(const Shape& shape, bool half) {
          "\",\n"
          "  \"fovea\": {\"context\": \"" +
          (shape.mean_context ? "mean" : "attention") +
-         "\"}\n"
+         "\", \"longest_source\": " + n(shape.longest_source) +
+         "}\n"
          "}\n";
 }
 

@@ -2,11 +2,13 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <numeric>
 
 #include "batches.h"
@@ -265,6 +267,14 @@ class Fitting {
   bool early_ = false;
 };
 
+// The length that a hundred training sources reach: past it, positions are as good as unseen.
+int longest_seen(std::vector<std::int32_t> lengths) {
+  const std::size_t last = std::min<std::size_t>(lengths.size(), 100) - 1;
+  std::nth_element(lengths.begin(), lengths.begin() + static_cast<std::ptrdiff_t>(last),
+                   lengths.end(), std::greater<>());
+  return std::max(2, lengths[last]);
+}
+
 }  // namespace
 
 double rate_at(const Arguments& arguments, std::int64_t step) {
@@ -300,6 +310,7 @@ int fit(Arguments arguments) {
       }
     }
   }
+  arguments.shape.longest_source = longest_seen(train.source_lengths);
   std::signal(SIGINT, ask_to_stop);
   std::signal(SIGTERM, ask_to_stop);
   return Fitting(arguments, train, valid).run();

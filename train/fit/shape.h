@@ -11,6 +11,7 @@ struct Shape {
   int encoder_layers = 4;
   int decoder_layers = 3;
   int positions = 512;
+  int longest_source = 0;     // as far as the training text goes; a note for whoever translates
   bool mean_context = false;  // cross-attention asks with zeros: its context is the plain mean
 
   int pad() const { return vocabulary - 1; }

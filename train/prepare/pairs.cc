@@ -23,25 +23,18 @@ class Lines {
   }
 
   bool next(std::string& line) {
-    line.clear();
-    char part[1 << 14];
-    bool any = false;
-    while (gzgets(file_.get(), part, sizeof part)) {
-      any = true;
-      line += part;
-      if (!line.empty() && line.back() == '\n') break;
-      if (line.size() > kMaxLineBytes)
+    // Not gzgets: a line may hold a NUL, and must then be refused, not cut.
+    std::size_t end = buffer_.find('\n', begin_);
+    while (end == std::string::npos && more()) {
+      if (buffer_.size() - begin_ > kMaxLineBytes) {
         fail_here("the line is longer than 1 MiB; is this a text file?", 1);
+      }
+      end = buffer_.find('\n', begin_);
     }
-    int code = Z_OK;
-    const char* message = gzerror(file_.get(), &code);
-    if (code != Z_OK && code != Z_STREAM_END) {
-      fail_here(
-          std::string("cannot read on: ") + (code == Z_ERRNO ? std::strerror(errno) : message), 1);
-    }
-    if (!any) return false;
+    if (end == std::string::npos && begin_ == buffer_.size()) return false;
+    line = buffer_.substr(begin_, end == std::string::npos ? end : end - begin_);
+    begin_ = end == std::string::npos ? buffer_.size() : end + 1;
     ++number_;
-    if (!line.empty() && line.back() == '\n') line.pop_back();
     if (!line.empty() && line.back() == '\r') line.pop_back();
     if (number_ == 1 && line.rfind("\xEF\xBB\xBF", 0) == 0) line.erase(0, 3);
     const std::size_t bad = find_invalid_utf8(line);
@@ -57,11 +50,28 @@ class Lines {
   }
 
  private:
+  bool more() {
+    buffer_.erase(0, begin_);
+    begin_ = 0;
+    char part[1 << 16];
+    const int got = gzread(file_.get(), part, sizeof part);
+    int code = Z_OK;
+    const char* message = gzerror(file_.get(), &code);
+    if (got < 0 || (code != Z_OK && code != Z_STREAM_END)) {
+      fail_here("cannot read on: " + std::string(code == Z_ERRNO ? std::strerror(errno) : message),
+                1);
+    }
+    buffer_.append(part, static_cast<std::size_t>(got));
+    return got > 0;
+  }
+
   struct Close {
     void operator()(gzFile file) const { gzclose(file); }
   };
   std::string path_;
   std::unique_ptr<gzFile_s, Close> file_;
+  std::string buffer_;
+  std::size_t begin_ = 0;  // of the line not handed out yet
   long number_ = 0;
 };
 
