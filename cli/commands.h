@@ -12,8 +12,10 @@ namespace fovea::cli {
 void add_commands(CLI::App& app);
 
 void add_translate(CLI::App& app);
+void add_align(CLI::App& app);
 void add_attend(CLI::App& app);
 void add_evaluate(CLI::App& app);
+void add_train(CLI::App& app);
 void add_practice(CLI::App& app);
 void add_info(CLI::App& app);
 

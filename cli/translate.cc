@@ -1,5 +1,4 @@
 // fovea translate: lines of text in, translations and what the model looked at out.
-#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -22,6 +21,7 @@
 #include "fovea/threads.h"
 #include "fovea/translator.h"
 #include "output.h"
+#include "reading_options.h"
 #include "terminal.h"
 
 namespace fovea::cli {
@@ -72,15 +72,13 @@ Output
 struct Arguments {
   std::vector<std::string> text;
   std::string model;
-  std::string head;
-  std::string reading;
+  ReadingOptions reading;
   std::string svg;
   std::string color = "auto";
   int beam = 0;
   int n_best = 0;
   int batch = 32;
   int threads = 0;
-  int layer = 0;
   bool highlight = false;
   bool alignment = false;
   bool json = false;
@@ -153,36 +151,6 @@ class Input {
   std::vector<std::string> lines_;
   std::string name_;
 };
-
-Reading reading_of(const Arguments& arguments, const Translator& translator) {
-  Reading reading = translator.reading();
-  if (arguments.layer > 0) reading.layer = arguments.layer - 1;
-  if (arguments.head == "mean") {
-    reading.head = -1;
-  } else if (!arguments.head.empty()) {
-    int head = 0;
-    const auto [end, problem] =
-        std::from_chars(arguments.head.data(), arguments.head.data() + arguments.head.size(), head);
-    if (problem != std::errc() || *end != '\0' || head < 1) {
-      misuse("--head is a number from 1, or mean, not '" + arguments.head + "'");
-    }
-    reading.head = head - 1;
-  }
-  if (!arguments.reading.empty()) {
-    reading.input_step = arguments.reading.starts_with("input");
-    reading.norm_weighted = arguments.reading.ends_with("norm");
-  }
-  const MarianInfo& info = translator.info();
-  if (reading.layer >= info.decoder_layers) {
-    misuse("--layer is " + std::to_string(reading.layer + 1) + ", but the model's decoder has " +
-           std::to_string(info.decoder_layers) + " layers");
-  }
-  if (reading.head >= info.decoder_heads) {
-    misuse("--head is " + std::to_string(reading.head + 1) + ", but the model's decoder has " +
-           std::to_string(info.decoder_heads) + " heads");
-  }
-  return reading;
-}
 
 // How fast it goes, on a terminal, where nothing else is printed.
 class Progress {
@@ -299,7 +267,7 @@ void translate(const Arguments& arguments) {
   options.batch = arguments.batch;
   options.attention =
       arguments.highlight || arguments.alignment || arguments.json || !arguments.svg.empty();
-  options.reading = reading_of(arguments, translator);
+  options.reading = reading_of(arguments.reading, translator, "translate");
   const int beams = options.search.beams.value_or(translator.info().beams);
   if (options.search.n_best > beams) {
     misuse("--n-best is " + std::to_string(options.search.n_best) + ", but the beam keeps only " +
@@ -359,10 +327,7 @@ void add_translate(CLI::App& app) {
   command->add_option("--n-best", arguments->n_best)->check(CLI::Range(1, 256));
   command->add_option("--batch", arguments->batch)->check(CLI::Range(1, 4096));
   command->add_option("--threads", arguments->threads)->check(CLI::Range(0, 4096));
-  command->add_option("--layer", arguments->layer)->check(CLI::Range(1, 1000));
-  command->add_option("--head", arguments->head);
-  command->add_option("--reading", arguments->reading)
-      ->check(CLI::IsMember({"input-norm", "input-raw", "output-norm", "output-raw"}));
+  add_reading_options(*command, arguments->reading);
   command->add_option("--svg", arguments->svg);
   command->add_option("--color", arguments->color)
       ->check(CLI::IsMember({"auto", "always", "never"}));

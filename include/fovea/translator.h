@@ -4,8 +4,9 @@
 // "fovea" of its config.json; all of it may be missing:
 //   "fovea": {"reading": {"layer": 2, "head": "mean", "step": "input", "weighting": "norm"},
 //             "longest_source": 100}
-// Layers and heads count from 1 there, as on screen. Without a reading: the layer a third of the
-// way up, heads averaged, input step, norm-weighted (why: docs/record.md).
+// Layers and heads count from 1 there, as on screen. Without a reading: heads averaged; in decoders
+// of up to three layers the last one, output step, raw; in deeper ones the layer a third of the way
+// up, input step, norm-weighted (why: docs/record.md).
 //
 // Empty    a line without text gives an empty translation, and the model is not asked.
 // Long     a line of more ids than the model has positions (or `longest_source`) is cut at sentence

@@ -9,8 +9,14 @@ namespace {
 
 using Json = nlohmann::json;
 
-// The early middle: the layers that align lie there, the last ones do not.
-int default_layer(int layers) { return (layers - 1) / 3; }
+// What is read of a model that does not say (docs/record.md): in deep decoders the early middle
+// aligns, and the step where the word is the input; in shallow ones the last layer does, and the
+// step that makes the word.
+Reading default_reading(int layers) {
+  constexpr int kShallow = 3;
+  if (layers <= kShallow) return {layers - 1, -1, false, false};
+  return {(layers - 1) / 3, -1, true, true};
+}
 
 int whole_number(const Json& value, const std::string& field, int least, int most) {
   if (!value.is_number_integer() || value.get<double>() < least || value.get<double>() > most) {
@@ -51,7 +57,7 @@ void take_reading(const Json& notes, const std::string& name, const MarianInfo& 
 ModelNotes read_model_notes(std::string_view config, const std::string& name,
                             const MarianInfo& info) {
   ModelNotes notes;
-  notes.reading = {default_layer(info.decoder_layers), -1, true, true};
+  notes.reading = default_reading(info.decoder_layers);
   notes.longest_source = info.positions;
   const Json root = Json::parse(config.begin(), config.end(), nullptr, false);
   if (!root.is_object()) throw Error(name + ": not a JSON object");

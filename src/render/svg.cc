@@ -61,7 +61,7 @@ double estimated_width(const std::string& text) {
       width += 0.56 * cells;
     }
   }
-  return kSize * std::max(width, 0.3);
+  return kSize * 1.06 * std::max(width, 0.3);
 }
 
 std::string hex_of(const Rgb& color) {
@@ -94,7 +94,8 @@ std::string word_at(const std::string& text, double x, double y, double width, d
            number(width + 10) + "\" height=\"" + number(kBox) + "\" rx=\"5\" fill=\"" +
            hex_of(tint(weight)) + "\"/>\n";
   }
-  return out + "<text x=\"" + number(x) + "\" y=\"" + number(y) + "\" textLength=\"" +
+  // In the middle: a viewer that does not know textLength then differs to both sides alike.
+  return out + "<text x=\"" + number(x + width / 2) + "\" y=\"" + number(y) + "\" textLength=\"" +
          number(width) + "\" lengthAdjust=\"spacingAndGlyphs\">" + escaped(text) + "</text>\n";
 }
 
@@ -149,8 +150,8 @@ std::string svg_of(const Translation& translation) {
          "<g fill=\"none\" stroke=\"#c25700\" stroke-linecap=\"round\">\n" +
          links +
          "</g>\n<g font-family=\"Helvetica, Arial, 'DejaVu Sans', sans-serif\" font-size=\"" +
-         number(kSize) + "\" fill=\"#1a1a1a\">\n" + above + below + "</g>\n<text x=\"" +
-         number(width / 2) + "\" y=\"" + number(height - 14) +
+         number(kSize) + "\" text-anchor=\"middle\" fill=\"#1a1a1a\">\n" + above + below +
+         "</g>\n<text x=\"" + number(width / 2) + "\" y=\"" + number(height - 14) +
          "\" text-anchor=\"middle\" font-family=\"Helvetica, Arial, 'DejaVu Sans', sans-serif\" "
          "font-size=\"13\" fill=\"#5a5a5a\">" +
          escaped(caption) + "</text>\n</svg>\n";

@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "app/model_notes.h"
 #include "app/tiny_folder.h"
 #include "fovea/alignment.h"
 #include "fovea/error.h"
@@ -266,16 +267,24 @@ class NotesTest : public ::testing::Test {
 };
 
 TEST_F(NotesTest, AReadingOfItsOwn) {
-  EXPECT_EQ(load().reading().layer, 0);
-  EXPECT_TRUE(load().reading().input_step && load().reading().norm_weighted);
-  set_notes({{"reading", {{"layer", 2}, {"head", 1}, {"step", "output"}, {"weighting", "raw"}}},
+  EXPECT_EQ(load().reading().layer, 1);  // shallow: the last layer, output step, raw
+  EXPECT_FALSE(load().reading().input_step || load().reading().norm_weighted);
+  MarianInfo deep;
+  deep.decoder_layers = 6;
+  deep.decoder_heads = 8;
+  deep.positions = 512;
+  const ModelNotes notes = read_model_notes("{}", "config.json", deep);
+  EXPECT_EQ(notes.reading.layer, 1);
+  EXPECT_EQ(notes.reading.head, -1);
+  EXPECT_TRUE(notes.reading.input_step && notes.reading.norm_weighted);
+  set_notes({{"reading", {{"layer", 1}, {"head", 1}, {"step", "input"}, {"weighting", "norm"}}},
              {"longest_source", 20},
              {"else", "ignored"}});
   const Translator translator = load();
-  EXPECT_EQ(translator.reading().layer, 1);
+  EXPECT_EQ(translator.reading().layer, 0);
   EXPECT_EQ(translator.reading().head, 0);
-  EXPECT_FALSE(translator.reading().input_step);
-  EXPECT_FALSE(translator.reading().norm_weighted);
+  EXPECT_TRUE(translator.reading().input_step);
+  EXPECT_TRUE(translator.reading().norm_weighted);
   EXPECT_EQ(translator.longest_source(), 20);
   Threads threads(1);
   EXPECT_GT(

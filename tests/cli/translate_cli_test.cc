@@ -121,7 +121,7 @@ TEST_F(Translate, HighlightNamesLayerAndReading) {
   const Ran plain = translate({"--highlight", "Le chat noir."});
   EXPECT_EQ(plain.status, 0);
   EXPECT_THAT(plain.out, StartsWith("Le chat noir.\n"));
-  EXPECT_THAT(plain.out, HasSubstr("decoder layer 1, heads averaged, input step, norm-weighted"));
+  EXPECT_THAT(plain.out, HasSubstr("decoder layer 2, heads averaged, output step, raw"));
   EXPECT_THAT(plain.out, Not(HasSubstr("\x1b")));  // not a terminal
   EXPECT_THAT(plain.out, HasSubstr("#"));
   const Ran colored = translate({"--highlight", "--color", "always", "Le chat noir."},
