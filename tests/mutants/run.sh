@@ -12,7 +12,7 @@ copy=$root/build/mutants/tree
 build=$root/build/mutants/build
 rm -rf "$copy"
 mkdir -p "$copy" "$build"
-git ls-files -z -co --exclude-standard -- ':!models' | tar --null --ignore-failed-read -T - -cf - 2>/dev/null | tar -xf - -C "$copy"
+git ls-files -z -co --exclude-standard -- ':!models' | tar --null --ignore-failed-read -T - -cf - 2>/dev/null | tar -xmf - -C "$copy"  # -m: built anew, whatever an earlier run left
 
 launcher=()
 if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
