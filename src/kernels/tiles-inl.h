@@ -107,32 +107,31 @@ void score_unpacked(const float* q, std::int64_t width, const float* const (&fro
   for (int r = 0; r < R; ++r) store(s + r * kKeys, sum[r]);
 }
 
-// kScoreTiles[R - 1][C - 1], kBlendTiles[R - 1][C - 1]: every tile up to the full one, for the
-// edges.
-using ScoreTile = void (*)(const float*, std::int64_t, const float*, float*);
-using BlendTile = void (*)(const Blend&);
-using UnpackedScores = void (*)(const float*, std::int64_t, const float* const (&)[kLanes], float*);
-
+// Every tile up to the full one, for the edges: scores[R - 1][C - 1] and so on.
 struct TileTable {
-  ScoreTile scores[kTileRows][kTileVectors] = {};
-  BlendTile blends[kTileRows][kTileVectors] = {};
-  UnpackedScores unpacked[kTileRows] = {};
-
-  constexpr TileTable() { fill<kTileRows, kTileVectors>(); }
-
-  template <int R, int C>
-  constexpr void fill() {
-    scores[R - 1][C - 1] = score_tile<R, C>;
-    blends[R - 1][C - 1] = blend_tile<R, C>;
-    unpacked[R - 1] = score_unpacked<R>;
-    if constexpr (C > 1) {
-      fill<R, C - 1>();
-    } else if constexpr (R > 1) {
-      fill<R - 1, kTileVectors>();
-    }
-  }
+  void (*scores[kTileRows][kTileVectors])(const float*, std::int64_t, const float*, float*);
+  void (*blends[kTileRows][kTileVectors])(const Blend&);
+  void (*unpacked[kTileRows])(const float*, std::int64_t, const float* const (&)[kLanes], float*);
 };
-constexpr TileTable kTiles;  // made by the compiler: no code of this set runs at start-up
+
+template <int R, int C>
+constexpr void fill(TileTable& table) {
+  table.scores[R - 1][C - 1] = score_tile<R, C>;
+  table.blends[R - 1][C - 1] = blend_tile<R, C>;
+  table.unpacked[R - 1] = score_unpacked<R>;
+  if constexpr (C > 1) {
+    fill<R, C - 1>(table);
+  } else if constexpr (R > 1) {
+    fill<R - 1, kTileVectors>(table);
+  }
+}
+
+constexpr TileTable filled_table() {
+  TileTable table{};
+  fill<kTileRows, kTileVectors>(table);
+  return table;
+}
+constexpr TileTable kTiles = filled_table();  // no code of this set runs at start-up
 
 }  // namespace
 }  // namespace fovea::kernels
