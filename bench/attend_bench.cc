@@ -1,6 +1,6 @@
 // How fast attend is, as a share of what this CPU can do at most, and what highlights add.
 //
-//   attend_bench [--only NAME] [--threads 1,2] [--seconds 2] [--json FILE]
+//   attend_bench [--only NAME,NAME] [--threads 1,2] [--seconds 2] [--json FILE]
 //
 // For each situation and number of threads: some rows are checked against the fp64 reference, then
 // the variants (plain, with highlights) and the peak are timed in turn, round after round. Reported
@@ -303,6 +303,11 @@ Arguments parse(int argc, char** argv) {
   return arguments;
 }
 
+// True when `name` is one of `list`, which is parted by commas.
+bool listed(const std::string& list, const std::string& name) {
+  return ("," + list + ",").find("," + name + ",") != std::string::npos;
+}
+
 void run(int argc, char** argv) {
   const Arguments arguments = parse(argc, argv);
   std::string command = "attend_bench";
@@ -315,7 +320,7 @@ void run(int argc, char** argv) {
                  {"situations", Json::array()}};
   std::printf("%s, %s\n", cpu_name().c_str(), name_of(current_isa()));
   for (const Situation& s : kSituations) {
-    if (!arguments.only.empty() && arguments.only != s.name) continue;
+    if (!arguments.only.empty() && !listed(arguments.only, s.name)) continue;
     for (int threads : arguments.threads) {
       report["situations"].push_back(measure(s, threads, arguments.seconds));
     }
