@@ -5,7 +5,8 @@
 
 Ids in, ids out, so that only the models are timed; float32 everywhere, the same threads, each in its best
 batching: fovea gets all lines at once, transformers and CTranslate2 get them sorted by length in batches.
-Runs take turns and the median of --rounds counts. Results are checked first: all three must agree on most
+Runs take turns and the median of --rounds counts; processor seconds say what was
+worked, whatever else the machine did meanwhile. Results are checked first: all three must agree on most
 lines (float32 rounding may tip a near tie). It also counts how many of 2,000 translations change with batch
 size and threads. Needs torch, transformers, sentencepiece and ctranslate2.
 """
@@ -57,6 +58,11 @@ class Fovea:
     def translate(self, sources, beams):
         return self.ask(sources, beams)
 
+    def cpu(self):
+        with open(f"/proc/{self.process.pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def memory(self):
         with open(f"/proc/{self.process.pid}/status") as status:
             return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
@@ -68,6 +74,7 @@ def by_length(sources, size):
 
 
 class Transformers:
+    cpu = staticmethod(time.process_time)
     name = "transformers"
 
     def __init__(self, arguments, threads):
@@ -100,6 +107,7 @@ class Transformers:
 
 
 class CTranslate2:
+    cpu = staticmethod(time.process_time)
     name = "ctranslate2"
 
     def __init__(self, arguments, threads):
@@ -143,8 +151,9 @@ def worker(arguments):
         sources = json.load(file)
     engine.translate(sources[:64], 1)
     for line in sys.stdin:
+        begin = engine.cpu()
         ids, seconds = engine.translate(sources, int(line))
-        print(json.dumps({"ids": ids, "seconds": seconds, "memory": engine.memory(),
+        print(json.dumps({"ids": ids, "seconds": seconds, "cpu": engine.cpu() - begin, "memory": engine.memory(),
                           "version": getattr(engine, "version", "")}), flush=True)
 
 
@@ -184,6 +193,7 @@ def race(arguments, sources):
                     print(f"warning: {name} differs from fovea on {differing} of {len(sources)} lines")
                 result.setdefault(name, {"version": list_of[0]["version"]})[f"beam {beams}"] = {
                     "seconds": statistics.median(seconds), "all seconds": seconds,
+                    "processor seconds": statistics.median(r["cpu"] for r in list_of),
                     "lines that differ from fovea": differing, "peak MiB": round(list_of[-1]["memory"])}
                 print(name, "beam", beams, result[name][f"beam {beams}"], flush=True)
         for process in processes.values():
@@ -242,8 +252,10 @@ def main():
                    ("count", arguments.count), ("rounds", arguments.rounds))) + "".join(
                        f" --lines {os.path.basename(path)}" for path in arguments.lines),
               "cpu": cpu_name(), "threads": arguments.threads, "sentences": arguments.count,
-              "source ids": sum(map(len, sources[:arguments.count]))}
-    result["engines"] = race(arguments, sources[::max(1, len(sources) // arguments.count)][:arguments.count])
+              "load at start": os.getloadavg()[0]}
+    raced = sources[::max(1, len(sources) // arguments.count)][:arguments.count]
+    result["source ids"] = sum(map(len, raced))
+    result["engines"] = race(arguments, raced)
     if not arguments.no_stability:
         result["changed translations"] = stability(arguments, sources)
     if arguments.out:
