@@ -21,9 +21,10 @@ class TrainCommand : public testing::Test {
   void SetUp() override {
     std::string text;
     for (int i = 0; i < 60; ++i)
-      text += "un chat " + std::to_string(i) + "\ta cat " + std::to_string(i) + "\n";
+      text += "un chat " + std::to_string(i) + "\ta cat that sleeps " + std::to_string(i) + "\n";
     write_text(folder_.path() / "t.tsv", text);
-    write_text(folder_.path() / "v.tsv", "un chat 1\ta cat 1\nun chat 2\ta cat 2\n");
+    write_text(folder_.path() / "v.tsv",
+               "un chat 1\ta cat that sleeps 1\nun chat 2\ta cat that sleeps 2\n");
   }
   std::string path(const std::string& name) const { return (folder_.path() / name).string(); }
 
@@ -68,7 +69,9 @@ echo '{"event":"end","step":1,"complete":1}'
   ASSERT_EQ(ran.status, 0) << ran.err;
   EXPECT_THAT(ran.out, HasSubstr(R"("event":"progress","step":1,"steps":9)"));
   EXPECT_THAT(ran.out, HasSubstr(R"("bleu":100.0)"));
-  EXPECT_THAT(ran.out, HasSubstr(R"("source":"un chat 2","reference":"a cat 2","hypothesis":"")"));
+  EXPECT_THAT(
+      ran.out,
+      HasSubstr(R"("source":"un chat 2","reference":"a cat that sleeps 2","hypothesis":"")"));
   EXPECT_THAT(read_text(path("words")), HasSubstr("--steps\n9\n"));
   EXPECT_THAT(read_text(path("words")), HasSubstr("--model\n" + path("m") + "\n"));
 }
