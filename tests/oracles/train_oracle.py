@@ -176,6 +176,13 @@ def check_resume(train, folder):
     check(child.returncode == 0 and '"complete":0' in out and "--resume goes on" in words, "an interrupt ends cleanly")
 
 
+def check_early_stop(train):
+    print("early stop")
+    events = train("patient", "--steps", 1000, "--rate", 0, "--valid-every", 3, "--patience", 2)
+    steps = [event["step"] for event in events if event["event"] == "valid"]
+    check(steps == [3, 6, 9] and events[-1]["complete"] == 1, "two validations without gain end it")
+
+
 def check_refusals(train, folder):
     print("refusals")
     train("whole", "--steps", 5, status=1)
@@ -227,6 +234,7 @@ def main():
         check_logits(train, ids, folder)
         check_fused(train, folder)
         check_resume(train, folder)
+        check_early_stop(train)
         check_refusals(train, folder)
     print("train oracle:", "passed" if failures == 0 else f"{failures} failed")
     sys.exit(failures != 0)
