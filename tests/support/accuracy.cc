@@ -61,7 +61,7 @@ std::string top_fault(const TopRow& row, double allowed) {
         fault << "place " << k << " must be empty, is key " << j << "; ";
       continue;
     }
-    if (std::find(row.seen.begin(), row.seen.end(), j) == row.seen.end()) {
+    if (!std::binary_search(row.seen.begin(), row.seen.end(), j)) {
       fault << "place " << k << " names key " << j << ", which is not visible; ";
       continue;
     }
@@ -80,6 +80,7 @@ std::string top_fault(const TopRow& row, double allowed) {
 void expect_top(const Problem& problem, const Truth& truth, const Results<float>& got) {
   const Case& c = problem.c;
   const auto K = static_cast<std::size_t>(c.K), M = static_cast<std::size_t>(c.M);
+  const std::vector<bool> visible = problem.all_visible();
   std::size_t x = 0;
   for (std::int64_t b = 0; b < c.B; ++b) {
     for (std::int64_t h = 0; h < c.H; ++h) {
@@ -93,7 +94,7 @@ void expect_top(const Problem& problem, const Truth& truth, const Results<float>
               std::span(problem.factor).subspan(static_cast<std::size_t>(b * c.H + h) * M, M);
         }
         for (std::int64_t j = 0; j < c.M; ++j) {
-          if (problem.visible(b, h, i, j)) row.seen.push_back(j);
+          if (visible[x * M + static_cast<std::size_t>(j)]) row.seen.push_back(j);
         }
         const std::string fault = top_fault(row, truth.rows_allowed);
         EXPECT_EQ(fault, "") << "top of b " << b << " h " << h << " i " << i;

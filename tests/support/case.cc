@@ -218,6 +218,20 @@ bool Problem::visible(std::int64_t b, std::int64_t h, std::int64_t i, std::int64
   return reference::visible(inputs(), options(), {b, h, i}, j);
 }
 
+std::vector<bool> Problem::all_visible() const {
+  const Inputs in = inputs();
+  const Options chosen = options();
+  std::vector<bool> seen;
+  seen.reserve(count(c.B * c.H * c.N * c.M));
+  for (std::int64_t row = 0; row < c.B * c.H * c.N; ++row) {
+    const reference::Query query{row / c.N / c.H, row / c.N % c.H, row % c.N};
+    for (std::int64_t j = 0; j < c.M; ++j) {
+      seen.push_back(reference::visible(in, chosen, query, j));
+    }
+  }
+  return seen;
+}
+
 std::int64_t Problem::visible_keys(std::int64_t b, std::int64_t h, std::int64_t i) const {
   std::int64_t seen = 0;
   for (std::int64_t j = 0; j < c.M; ++j) seen += visible(b, h, i, j) ? 1 : 0;

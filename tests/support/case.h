@@ -75,6 +75,7 @@ struct Problem {
   Inputs inputs() const;  // borrows from this
   Options options() const;
   bool visible(std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t j) const;
+  std::vector<bool> all_visible() const;  // [B, H, N, M]
   std::int64_t visible_keys(std::int64_t b, std::int64_t h, std::int64_t i) const;
   double largest_value() const;  // of |v|
 };

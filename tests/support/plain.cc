@@ -30,6 +30,7 @@ Results<float> plain_loop(const Problem& p, Order order) {
   std::fill(results.received.begin(), results.received.end(), 0.0F);
   const float scale = c.scale ? *c.scale : 1 / std::sqrt(static_cast<float>(c.D));
   std::vector<float> s(static_cast<std::size_t>(c.M));
+  const std::vector<bool> visible = p.all_visible();
   std::vector<bool> seen(static_cast<std::size_t>(c.M));
   each(c.B * c.H * c.N, order, [&](std::int64_t row) {
     const auto x = static_cast<std::size_t>(row);
@@ -38,7 +39,7 @@ Results<float> plain_loop(const Problem& p, Order order) {
     float largest = -kInfinity;
     for (std::int64_t j = 0; j < c.M; ++j) {
       const auto y = static_cast<std::size_t>(j);
-      seen[y] = p.visible(b, h, i, j);
+      seen[y] = visible[x * static_cast<std::size_t>(c.M) + y];
       if (!seen[y]) continue;
       float dot = 0;
       each(c.D, order, [&](std::int64_t d) { dot += p.q.at(b, h, i, d) * p.k.at(b, g, j, d); });
