@@ -13,31 +13,39 @@ struct Block {
   bool finite = true;      // every value read is
 };
 
-// added[r, j]: the bias of row r at key begin + j, -inf where it may not see it.
-inline void add_rows(const Sweep& a, const Block& block, float* added) {
-  for (int r = 0; r < a.row_count; ++r) {
-    const Row& row = a.rows[r];
-    float* to = added + r * kKeys;
-    const bool* mask = row.mask + block.begin * a.mask_step;
-    const float* bias = row.bias + block.begin * a.bias_step;
-    const std::int64_t seen = larger(0, smaller(block.keys, row.visible - block.begin));
+// to[j]: what is added to the score of key begin + j, -inf where the row may not see it. The usual
+// steps have loops of their own, which the compiler makes vectors of.
+inline void add_row(const Sweep& a, const Block& block, const Row& row, float* to) {
+  const bool* mask = row.mask + block.begin * a.mask_step;
+  const float* bias = row.bias + block.begin * a.bias_step;
+  const std::int64_t seen = larger(0, smaller(block.keys, row.visible - block.begin));
+  if (!a.biased && a.mask_step == 1) {
+    for (std::int64_t j = 0; j < seen; ++j) to[j] = mask[j] ? 0.0f : kHidden;
+  } else if (!a.masked && a.bias_step == 1) {
+    for (std::int64_t j = 0; j < seen; ++j) to[j] = bias[j];
+  } else {
     for (std::int64_t j = 0; j < seen; ++j) {
       const bool may = !a.masked || mask[j * a.mask_step];
       to[j] = !may ? kHidden : a.biased ? bias[j * a.bias_step] : 0.0f;
     }
-    for (std::int64_t j = seen; j < block.keys; ++j) to[j] = kHidden;
   }
+  for (std::int64_t j = seen; j < block.keys; ++j) to[j] = kHidden;
 }
 
-// seen[j]: some row may see key begin + j.
-inline void mark_seen(const Sweep& a, const Block& block, const float* added, bool* seen) {
-  for (std::int64_t j = 0; j < block.keys; ++j) seen[j] = added == nullptr;
-  if (added == nullptr) return;
+// added[r, j] of all rows, and seen[j]: some row may see key begin + j.
+inline void add_rows(const Sweep& a, const Block& block, float* added, bool* seen) {
+  float reach[kKeys];  // 0 where seen
+  const std::int64_t whole = rounded_up(block.keys, kLanes);
+  for (std::int64_t j = 0; j < whole; j += kLanes) store(reach + j, all(kHidden));
   for (int r = 0; r < a.row_count; ++r) {
-    for (std::int64_t j = 0; j < block.keys; ++j) {
-      seen[j] = seen[j] || added[r * kKeys + j] != kHidden;
+    float* row = added + r * kKeys;
+    add_row(a, block, a.rows[r], row);
+    for (std::int64_t j = 0; j < whole; j += kLanes) {
+      const Floats x = load_first(row + j, smaller(kLanes, block.keys - j));
+      store(reach + j, pick_where_equal(x, all(kHidden), load(reach + j), all(0)));
     }
   }
+  for (std::int64_t j = 0; j < block.keys; ++j) seen[j] = reach[j] == 0;
 }
 
 // from[lane]: the row of key j + lane. Where no row of the sweep sees that key, another that is

@@ -61,8 +61,11 @@ inline void start(State& s) {
 inline void prepare(State& s, std::int64_t begin, bool values) {
   const Sweep& a = s.a;
   s.block = Block{begin, smaller(kKeys, s.keys - begin), true};
-  if (s.added != nullptr) add_rows(a, s.block, s.w.added);
-  mark_seen(a, s.block, s.added, s.seen);
+  if (s.added != nullptr) {
+    add_rows(a, s.block, s.w.added, s.seen);
+  } else {
+    for (std::int64_t j = 0; j < s.block.keys; ++j) s.seen[j] = true;
+  }
   if (!s.unpacked) pack_keys(a, s.block, s.seen, s.w.keys);
   if (!values) return;
   if (a.v != nullptr && !s.unpacked) {
