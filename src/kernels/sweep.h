@@ -12,8 +12,8 @@
 
 namespace fovea::kernels {
 
-// Rows of one sweep at most. A sweep packs each block of keys once, so more rows pay less for it:
-// at D = E = 64 packing costs about as much as 3 rows.
+// Rows of one sweep at most. A sweep packs each block of keys once: at D = E = 64 and 2,048 keys
+// that was 13 % of the time with 96 rows, and is 4 % with 384. Then the rows' own state is 200 KiB.
 inline constexpr int kQueries = 384;
 
 // Keys of one block. Block edges lie at multiples of it, wherever a row's keys end: that is what
