@@ -9,10 +9,11 @@
 // up, input step, norm-weighted (why: docs/record.md).
 //
 // Empty    a line without text gives an empty translation, and the model is not asked.
-// Long     a line of more ids than the model has positions (or `longest_source`) is cut at sentence
-// ends,
-//          else clauses, else spaces (fovea/text.h); its parts are translated each for itself and
-//          joined by a space. Translation::parts says how. Nothing is left out.
+// Long     a line of more ids than `longest_source` (the model's positions unless given) is cut at
+// the end
+//          of every sentence in it, a sentence that is still too long at clauses, else at spaces.
+//          The parts are translated each for itself and joined by a space. Translation::parts says
+//          how. Nothing is left out.
 // Order    translations stand in the order of the lines.
 // Throws   Error naming the file, field, or the line (from 1) that is not UTF-8.
 #pragma once

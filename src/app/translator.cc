@@ -10,6 +10,7 @@
 #include "fovea/alignment.h"
 #include "fovea/error.h"
 #include "fovea/text.h"
+#include "text/split.h"
 
 namespace fovea {
 namespace {
@@ -101,7 +102,7 @@ std::vector<Part> Translator::State::parts_of(const std::string& line, std::size
   };
   const std::u32string points = code_points(line);
   std::vector<Part> parts;
-  for (const Span span : split_to_fit(line, fits)) {
+  for (const Span span : split_into_sentences(line, fits)) {
     Part part{index, span, substring(points, span), {}, {}};
     part.pieces = tokenizer.encode(part.text);
     if (part.pieces.ids.size() >

@@ -2,6 +2,7 @@
 
 #include "fovea/error.h"
 #include "fovea/text.h"
+#include "text/split.h"
 
 namespace fovea {
 namespace {
@@ -143,6 +144,30 @@ TEST(SplitToFit, ScriptsWithoutSpaces) {
   EXPECT_EQ(
       cut("\xE4\xB8\x80\xE4\xBA\x8C\xE3\x80\x82\xE4\xB8\x89\xE5\x9B\x9B\xE3\x80\x82", 4),
       (Parts{"\xE4\xB8\x80\xE4\xBA\x8C\xE3\x80\x82", "\xE4\xB8\x89\xE5\x9B\x9B\xE3\x80\x82"}));
+}
+
+std::vector<std::string> sentences(const std::string& text, std::size_t most) {
+  std::vector<std::string> parts;
+  const std::u32string points = code_points(text);
+  for (const Span span : split_into_sentences(
+           text, [&](std::string_view part) { return code_points(part).size() <= most; })) {
+    parts.push_back(to_utf8(points.substr(static_cast<std::size_t>(span.begin),
+                                          static_cast<std::size_t>(span.end - span.begin))));
+  }
+  return parts;
+}
+
+TEST(SplitIntoSentences, EverySentenceForItselfUnlessAllFits) {
+  EXPECT_EQ(sentences("One. Two! Six?", 14), Parts{"One. Two! Six?"});
+  EXPECT_EQ(sentences("One. Two! Six?", 13), (Parts{"One.", "Two!", "Six?"}));
+  EXPECT_EQ(sentences("One, two and three. Four.", 12),
+            (Parts{"One,", "two and", "three.", "Four."}));
+}
+
+TEST(SplitIntoSentences, NumbersLettersAndTitlesEndNone) {
+  EXPECT_EQ(sentences("Am 3. Mai kam Dr. Roux. Er z. B. blieb.", 30),
+            (Parts{"Am 3. Mai kam Dr. Roux.", "Er z. B. blieb."}));
+  EXPECT_EQ(sentences("Plan B? Yes. Plan A.", 13), (Parts{"Plan B?", "Yes.", "Plan A."}));
 }
 
 TEST(SplitToFit, NothingFits) { EXPECT_EQ(cut("ab c", 0), (Parts{"a", "b", "c"})); }
