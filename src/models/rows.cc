@@ -12,6 +12,7 @@ namespace fovea {
 namespace {
 
 constexpr std::size_t kBlock = 256;  // values summed in float before they join a double
+constexpr std::size_t kScan = 64;    // values passed over at once when none is large enough
 
 const rows::Loops& loops() {
   switch (current_isa()) {
@@ -77,8 +78,8 @@ double LogSum::value() const { return std::log(sum) + most; }
 
 void Best::add(std::span<const float> values, std::int32_t first) {
   const rows::Loops& own = loops();
-  for (std::size_t at = 0; at < values.size(); at += kBlock) {
-    const std::size_t end = std::min(at + kBlock, values.size());
+  for (std::size_t at = 0; at < values.size(); at += kScan) {
+    const std::size_t end = std::min(at + kScan, values.size());
     float bar =
         items_.size() < keep_ ? -std::numeric_limits<float>::infinity() : items_.back().value;
     if (!(own.largest(values.data() + at, end - at) > bar)) continue;

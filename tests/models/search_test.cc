@@ -156,6 +156,29 @@ TEST(Search, EarlyStoppingStopsAtTheFirstFullList) {
   EXPECT_EQ(never.size(), 9u);
 }
 
+// The end is the third of the first candidates: with two beams it is no result, likely as it is.
+TEST(Search, AnEndBelowTheTopBeamsIsNoResult) {
+  const Table low = {{0.25, 0.25, 0.25, 0.25},
+                     {0.02, 0.50, 0.47, 0.01},
+                     {0.02, 0.50, 0.47, 0.01},
+                     {0.20, 0.45, 0.34, 0.01}};
+  const Marian model = chain(low, R"(, "max_length": 5, "bad_words_ids": [[3]])");
+  EXPECT_EQ(search(model, {.beams = 2, .length_penalty = 0})[0].ids.size(), 4u);
+  EXPECT_EQ(search(model, {.beams = 3, .length_penalty = 0})[0].ids, (Ids{0}));
+}
+
+// Two short results are full; the open beam is worse at its length of 3, and better at 11.
+TEST(Search, NeverLooksAsFarAsMaxLength) {
+  const Table slow = {{0.25, 0.25, 0.25, 0.25},
+                      {0.01, 0.97, 0.01, 0.01},
+                      {0.50, 0.01, 0.48, 0.01},
+                      {0.04, 0.15, 0.80, 0.01}};
+  const std::string ban = R"(, "max_length": 12, "bad_words_ids": [[3]])";
+  EXPECT_EQ(search(chain(slow, ban), {.beams = 2})[0].ids, (Ids{2, 0}));
+  EXPECT_EQ(search(chain(slow, ban + R"(, "early_stopping": "never")"), {.beams = 2})[0].ids,
+            Ids(11, 1));
+}
+
 TEST(Search, NothingLeftIsAnError) {
   const Marian model = chain(kGardenPath, R"(, "suppress_tokens": [0, 1, 2, 3])");
   for (const int beams : {1, 3}) {

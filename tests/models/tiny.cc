@@ -233,10 +233,8 @@ void write_model(const Folder& folder, const Sizes& sizes, const Arrays& arrays,
   folder.write("model.safetensors", safetensors_bytes(arrays));
 }
 
-std::vector<double> plain_logits(const Sizes& z, const Arrays& a,
-                                 const std::vector<std::int32_t>& source,
-                                 const std::vector<std::int32_t>& target,
-                                 std::vector<double>* cross) {
+std::vector<std::vector<double>> plain_encoder(const Sizes& z, const Arrays& a,
+                                               const std::vector<std::int32_t>& source) {
   Rows memory = embed(z, a, source);
   for (int i = 0; i < z.encoder_layers; ++i) {
     const std::string layer = "model.encoder.layers." + std::to_string(i);
@@ -245,6 +243,14 @@ std::vector<double> plain_logits(const Sizes& z, const Arrays& a,
                       attention(a, {layer + ".self_attn", heads, false}, memory, memory, nullptr));
     memory = feed_forward(a, layer, z.activation, memory);
   }
+  return memory;
+}
+
+std::vector<double> plain_logits(const Sizes& z, const Arrays& a,
+                                 const std::vector<std::int32_t>& source,
+                                 const std::vector<std::int32_t>& target,
+                                 std::vector<double>* cross) {
+  const Rows memory = plain_encoder(z, a, source);
   std::vector<std::int32_t> inputs{z.vocabulary - 1};
   inputs.insert(inputs.end(), target.begin(), target.end() - 1);
   Rows x = embed(z, a, inputs);

@@ -64,6 +64,10 @@ std::vector<double> plain_logits(const Sizes& sizes, const Arrays& arrays,
                                  const std::vector<std::int32_t>& target,
                                  std::vector<double>* cross = nullptr);
 
+// The encoder's output in fp64, [S][d].
+std::vector<std::vector<double>> plain_encoder(const Sizes& sizes, const Arrays& arrays,
+                                               const std::vector<std::int32_t>& source);
+
 // What a call throws; empty if it throws nothing.
 template <class F>
 std::string error_of(const F& f) {
