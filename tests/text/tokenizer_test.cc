@@ -121,6 +121,19 @@ TEST(MarianTokenizer, DecodedSpansPointIntoTheText) {
   EXPECT_EQ(decoded.spans.back().begin, decoded.spans.back().end);  // nor is the end
 }
 
+TEST(MarianTokenizer, MarksAtTheFrontAreNoText) {
+  const auto tokenizer = MarianTokenizer::load(tiny().path());
+  const auto vocabulary = nlohmann::json::parse(test::read_text(tiny().path() / "vocab.json"));
+  std::vector<std::int32_t> ids = tokenizer.encode("Le chat").ids;
+  const auto mark = vocabulary.at("\xE2\x96\x81").get<std::int32_t>();
+  ids.insert(ids.begin(), {mark, mark, mark});
+  const DecodedText decoded = tokenizer.decode(ids);
+  EXPECT_EQ(decoded.text, "Le chat");
+  std::string joined;
+  for (const Span span : decoded.spans) joined += substring(decoded.text, span);
+  EXPECT_EQ(joined, "Lechat");
+}
+
 TEST(MarianTokenizer, SpecialTokensAndCodesAreTakenWhole) {
   const auto tokenizer = MarianTokenizer::load(tiny().path());
   const Pieces pieces = tokenizer.encode("a</s>b<unk><pad>");
