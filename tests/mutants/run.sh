@@ -12,7 +12,9 @@ copy=$root/build/mutants/tree
 build=$root/build/mutants/build
 rm -rf "$copy"
 mkdir -p "$copy" "$build"
-git ls-files -z -co --exclude-standard -- ':!models' | tar --null --ignore-failed-read -T - -cf - 2>/dev/null | tar -xmf - -C "$copy"  # -m: built anew, whatever an earlier run left
+git ls-files -z -co --exclude-standard -- ':!models' |
+  tar --null --ignore-failed-read -T - -cf - 2>/dev/null |
+  tar -xmf - -C "$copy"  # -m: built anew, whatever an earlier run left
 
 launcher=()
 if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
@@ -53,7 +55,7 @@ while IFS='|' read -r name room edit; do
       2) unfit+=("$name (does not compile)"); printf '%-28s does not compile\n' "$name" ;;
       *) killed=$((killed + 1))
          printf '%-28s caught by %s\n' "$name" \
-           "$(grep -m1 -o '^\[  FAILED  \] [^, ]*' "$build/test.log" | cut -c 14- || true)" ;;
+           "$(grep -m1 -o '^\[  FAILED  \] [^, ]*' "$build/test.log" | cut -c 14- | grep . || echo a crash)" ;;
     esac
   fi
   for file in "$room"/*; do
