@@ -50,8 +50,8 @@ struct Inputs {
   View mask;  // bool     [B or 1, H or 1, N or 1, M or 1]; true: may see
   View bias;  // float32  [B or 1, H or 1, N or 1, M or 1]; added to the scaled score
 
-  View factor;            // float32 [B, H, M]: see `top` and `received`
-  View received_weights;  // float32 [B, H, N]: the w of `received`
+  View factor;                                // float32 [B, H, M]: see `top` and `received`
+  View received_weights;                      // float32 [B, H, N]: the w of `received`
   std::span<const std::int32_t> row_queries;  // [R], each in [0, N): the queries of `rows`
 };
 

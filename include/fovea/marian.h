@@ -24,17 +24,17 @@ namespace fovea {
 
 // What the translator needs to know of config.json and generation_config.json.
 struct MarianInfo {
-  int width = 0;            // d_model
+  int width = 0;  // d_model
   int encoder_layers = 0;
   int decoder_layers = 0;
   int encoder_heads = 0;
   int decoder_heads = 0;
   int source_vocabulary = 0;
   int target_vocabulary = 0;
-  int positions = 0;        // longest source or target, in ids
+  int positions = 0;  // longest source or target, in ids
   std::int32_t pad = 0;
-  std::int32_t end = 0;     // end of sentence
-  std::int32_t start = 0;   // first decoder input
+  std::int32_t end = 0;    // end of sentence
+  std::int32_t start = 0;  // first decoder input
   int beams = 1;
   double length_penalty = 1;
   int max_length = 0;
@@ -60,8 +60,8 @@ struct IdHypothesis {
 struct CrossAttention {
   int layers = 0;
   int heads = 0;
-  int steps = 0;  // T
-  int keys = 0;   // S
+  int steps = 0;               // T
+  int keys = 0;                // S
   std::vector<float> weights;  // [L, H, T, S]; each row sums to 1
   // [L, S, H, H]: <f_g(v_j), f_h(v_j)>, f_h(v_j) = head h's part of the output projection of value j.
   // The norm of what key j brings at step t is sqrt(sum_gh p_g p_h products_gh), p_h = weights[., h, t, j].
@@ -79,7 +79,8 @@ class Marian {
 
   // One list of hypotheses (best first) for each source. Sources end with the end id.
   std::vector<std::vector<IdHypothesis>> search(std::span<const std::vector<std::int32_t>> sources,
-                                                const SearchOptions& options, Threads& threads) const;
+                                                const SearchOptions& options,
+                                                Threads& threads) const;
 
   // Logits of every step, [T, V], for a given target.
   std::vector<float> logits(std::span<const std::int32_t> source,

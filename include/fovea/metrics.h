@@ -1,16 +1,16 @@
 // BLEU and chrF, equal to the sacrebleu package: the same n-gram counts, scores within 1e-9.
 //
-//   BLEU   100 bp exp(1/4 sum_n log p_n),  p_n = matched / total n-grams (clipped by the
-//   references),
+//   BLEU   100 bp exp(1/4 sum_n log p_n)
+//          p_n = matched / total n-grams (clipped by the references)
 //          bp = min(1, exp(1 - reference length / hypothesis length))
-//   chrF   100 (1 + b^2) P R / (b^2 P + R),  P and R means over the orders of character (and word)
-//          n-grams that both sides have
+//   chrF   100 (1 + b^2) P R / (b^2 P + R)
+//          P and R means over the orders of character (and word) n-grams that both sides have
 //
 // Text     hypotheses[line], references[set][line]; UTF-8. White space and lower case as Python has
-// them. Edge     no matched n-gram at all: 0. BLEU of a corpus without 4-grams is 0 unless
-// `effective_order`. Several references: BLEU clips by the largest count and takes the closest
-// length (ties: the shorter);
-//          chrF takes each line's best reference.
+//          them.
+// Edge     no matched n-gram at all: 0. BLEU of a corpus without 4-grams is 0 unless
+//          `effective_order`. Several references: BLEU clips by the largest count and takes the
+//          closest length (ties: the shorter); chrF takes each line's best reference.
 // Throws   Error: no lines, no references, sets of different length, a line that is not UTF-8.
 #pragma once
 

@@ -75,8 +75,8 @@ struct BasicView {
 
   // A MutableView is a View.
   template <class Other>
-    requires std::is_convertible_v<Other, Pointer>
-  BasicView(const BasicView<Other>& other)  // NOLINT(google-explicit-constructor)
+  requires std::is_convertible_v<Other, Pointer> BasicView(
+      const BasicView<Other>& other)  // NOLINT(google-explicit-constructor)
       : data(other.data),
         type(other.type),
         rank(other.rank),

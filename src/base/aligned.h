@@ -10,7 +10,7 @@ namespace fovea {
 inline constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
 
 struct AlignedDelete {
-  void operator()(void* p) const { ::operator delete(p, std::align_val_t{kAlignment}); }
+  void operator()(void* p) const { ::operator delete (p, std::align_val_t{kAlignment}); }
 };
 
 // For trivial T only: nothing is constructed.
@@ -19,7 +19,7 @@ using AlignedArray = std::unique_ptr<T[], AlignedDelete>;
 
 template <class T>
 AlignedArray<T> aligned_array(std::size_t count) {
-  void* p = ::operator new(count * sizeof(T), std::align_val_t{kAlignment});
+  void* p = ::operator new (count * sizeof(T), std::align_val_t{kAlignment});
   return AlignedArray<T>(static_cast<T*>(p));
 }
 

@@ -113,8 +113,7 @@ Threads::~Threads() = default;
 
 int Threads::count() const { return pool_->count; }
 
-void Threads::run(std::int64_t tasks,
-                  const std::function<void(std::int64_t task, int thread)>& f) {
+void Threads::run(std::int64_t tasks, const std::function<void(std::int64_t task, int thread)>& f) {
   if (tasks <= 0) return;
   if (pool_->count == 1 || tasks == 1) {
     std::lock_guard<std::mutex> one_caller(pool_->callers);  // scratch of thread 0 is ours

@@ -81,7 +81,8 @@ TEST(Rooms, PublicHeadersStandAlone) {
     ++files;
     for (const std::string& include : includes_of(file)) {
       const bool own = include.rfind("fovea/", 0) == 0;
-      const bool standard = include.find('/') == std::string::npos && include.find('.') == std::string::npos;
+      const bool standard =
+          include.find('/') == std::string::npos && include.find('.') == std::string::npos;
       EXPECT_TRUE(own || standard) << file << " includes " << include;
     }
   }
