@@ -10,8 +10,7 @@
 //
 // Empty    a line without text gives an empty translation, and the model is not asked.
 // Long     a line of more ids than `longest_source` (the model's positions unless given) is cut at
-// the end
-//          of every sentence in it, a sentence that is still too long at clauses, else at spaces.
+//          the end of every sentence in it, a sentence that is still too long at clauses, else at spaces.
 //          The parts are translated each for itself and joined by a space. Translation::parts says
 //          how. Nothing is left out.
 // Order    translations stand in the order of the lines.
