@@ -19,7 +19,10 @@
 // Edge        A query that sees no key gives zeros, lse = -inf, entropy 0, no top keys, a zero row.
 //             Keys hidden from a query never influence it, not even by a NaN; keys hidden from every
 //             query are never read. NaN or +inf in a visible score reaches the output as NaN. A bias
-//             of -inf hides; a large negative one does not.
+//             of -inf hides; a large negative one does not. A score of -inf, wherever it comes from,
+//             weighs nothing; a query that has no other counts as seeing no key.
+// Range       fp32 throughout: scale |<q, k>| and sums of |v| over the visible keys must stay
+//             under 3e38, or infinity is what comes out.
 // Accuracy    at most twice the error of a plain fp32 loop against fp64, plus 1e-6 of the largest |v|
 // Same bits   for any number of threads, any batch, any padding, on one instruction set
 // Throws      Error, before anything is written: what was expected, what was found, the cure
