@@ -40,6 +40,8 @@ class Fields {
       object_ = Json::parse(text, on_event);
     } catch (const Json::parse_error& error) {
       throw Error("config: " + file_ + ": not JSON at byte " + std::to_string(error.byte));
+    } catch (const Json::out_of_range&) {  // well-formed, and beyond a double: 1e999
+      throw Error("config: " + file_ + ": a number is beyond the range of a double");
     }
     if (!object_.is_object()) throw Error("config: " + file_ + ": expected a JSON object");
     if (!twice.empty()) fail(twice, "appears twice");

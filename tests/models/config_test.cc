@@ -73,6 +73,7 @@ TEST(MarianConfig, CapsTheLengthAtThePositions) {
 TEST(MarianConfig, NamesTheFieldThatIsWrong) {
   const std::string c = "config: config.json: ";
   EXPECT_EQ(error_in("{\"model_type\": "), c + "not JSON at byte 16");
+  EXPECT_EQ(error_in("{\"d_model\": 1e999}"), c + "a number is beyond the range of a double");
   EXPECT_EQ(error_in("[]"), c + "expected a JSON object");
   EXPECT_EQ(error_in("{}"),
             c + "\"model_type\" is missing; fovea runs \"marian\". Is this a model folder?");
