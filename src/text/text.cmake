@@ -4,9 +4,7 @@
 # Found by name: Ubuntu's sentencepiece.pc asks for protobuf's, which a user of the library has no use for.
 find_path(FOVEA_SENTENCEPIECE_INCLUDE_DIR sentencepiece_processor.h)
 find_library(FOVEA_SENTENCEPIECE_LIBRARY sentencepiece)
-find_library(FOVEA_SENTENCEPIECE_TRAIN_LIBRARY sentencepiece_train)
-if(NOT FOVEA_SENTENCEPIECE_INCLUDE_DIR OR NOT FOVEA_SENTENCEPIECE_LIBRARY OR
-   NOT FOVEA_SENTENCEPIECE_TRAIN_LIBRARY)
+if(NOT FOVEA_SENTENCEPIECE_INCLUDE_DIR OR NOT FOVEA_SENTENCEPIECE_LIBRARY)
   message(FATAL_ERROR "SentencePiece is missing: install libsentencepiece-dev")
 endif()
 include_directories(SYSTEM ${FOVEA_SENTENCEPIECE_INCLUDE_DIR})
