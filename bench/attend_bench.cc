@@ -18,6 +18,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -38,6 +39,7 @@ struct Situation {
   const char* what;
   std::int64_t B, H, G, N, M, D;
   Causal causal;
+  std::optional<std::int64_t> window_before = std::nullopt;  // with causal only
 };
 
 constexpr Situation kSituations[] = {
@@ -51,6 +53,8 @@ constexpr Situation kSituations[] = {
     {"translate_step_32", "one new word of 32 sentences", 32, 8, 8, 1, 28, 64, Causal::kNone},
     {"decode_8k", "one new word, 8,192 keys kept", 1, 8, 8, 1, 8192, 64, Causal::kNone},
     {"decode_8k_grouped", "the same, 4 heads share keys", 1, 8, 2, 1, 8192, 64, Causal::kNone},
+    {"window_8k", "8,192 positions, causal, 512 keys back", 1, 8, 8, 8192, 8192, 64,
+     Causal::kBottomRight, 512},
 };
 
 constexpr std::int64_t kTop = 8;
@@ -92,6 +96,7 @@ Call call_of(const Situation& s, Arrays& a) {
   call.inputs.k = View(a.k.data(), {s.B, s.G, s.M, s.D});
   call.inputs.v = View(a.v.data(), {s.B, s.G, s.M, s.D});
   call.options.causal = s.causal;
+  call.options.window_before = s.window_before;
   for (Outputs& outputs : call.outputs) {
     outputs.out = MutableView(a.out.data(), {s.B, s.H, s.N, s.D});
     outputs.lse = MutableView(a.lse.data(), {s.B, s.H, s.N});
@@ -128,7 +133,7 @@ void check_row(const Situation& s, const Arrays& a, std::int64_t b, std::int64_t
   truth.entropy = MutableView(&entropy, {1, 1, 1});
   truth.top_index = MutableView(index.data(), {1, 1, 1, kTop});
   truth.top_weight = MutableView(weight.data(), {1, 1, 1, kTop});
-  reference::attend(inputs, Options{}, truth);
+  reference::attend(inputs, {.window_before = s.window_before}, truth);
   const std::string where = std::string(s.name) + ", row " + std::to_string(row);
   for (std::int64_t e = 0; e < s.D; ++e) {
     const double error = std::abs(out[Arrays::size(e)] - a.out[Arrays::size(row * s.D + e)]);
@@ -193,6 +198,13 @@ Json json_of(const Spread& s) {
 }
 
 double operations_of(const Situation& s) {
+  if (s.window_before) {
+    double pairs = 0;
+    for (std::int64_t i = 0; i < s.N; ++i) {
+      pairs += static_cast<double>(std::min(i + s.M - s.N, *s.window_before) + 1);
+    }
+    return 4 * static_cast<double>(s.B * s.H * s.D) * pairs;
+  }
   double pairs = static_cast<double>(s.N * s.M);
   if (s.causal != Causal::kNone) pairs -= static_cast<double>(s.N * (s.N - 1) / 2);
   return 4 * static_cast<double>(s.B * s.H * s.D) * pairs;
@@ -235,6 +247,7 @@ Json measure(const Situation& s, int thread_count, double seconds) {
               {"M", s.M},
               {"D", s.D},
               {"causal", s.causal != Causal::kNone},
+              {"window_before", s.window_before ? Json(*s.window_before) : Json()},
               {"threads", thread_count},
               {"rounds", peaks.size()},
               {"peak_gflops", peak},

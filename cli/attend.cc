@@ -52,6 +52,9 @@ What is computed
   --scale S               instead of 1 / sqrt(D)
   --causal[=top-left]     a query sees no later keys; aligned so that the last query sees every
                           key (bottom-right), or query 0 sees key 0 only (top-left)
+  --window B[,A]          a query sees B keys before its own place and A after it (without A: no
+                          limit there); the last query's place is the last key, with
+                          --causal=top-left query i's is key i
   --lengths L.npy         [B] integers: keys of each sequence, the rest is padding
   --query-lengths L.npy   [B] integers: queries of each sequence; those past it give zeros
   --mask M.npy            bool, true: may see; broadcast as NumPy does to [B, H, N, M]
@@ -73,6 +76,7 @@ Else
 struct Arguments {
   std::vector<std::string> files;
   std::string causal;
+  std::string window;
   std::string rows;
   std::string out;
   std::string highlights;
@@ -120,6 +124,27 @@ std::vector<std::int32_t> rows_of(const std::string& list) {
   }
 }
 
+// "B" or "B,A".
+void take_window(const std::string& text, Options* options) {
+  const auto wrong = [&] {
+    misuse(
+        "--window is how many keys before a query's place it sees, and after it, as in 256 or "
+        "256,0, not '" +
+        text + "'");
+  };
+  const char* const end = text.data() + text.size();
+  const auto number = [&](const char* at, std::optional<std::int64_t>* keys) {
+    std::int64_t value = 0;
+    const auto [next, error] = std::from_chars(at, end, value);
+    if (error != std::errc() || value < 0) wrong();
+    *keys = value;
+    return next;
+  };
+  const char* at = number(text.data(), &options->window_before);
+  if (at == end) return;
+  if (*at != ',' || number(at + 1, &options->window_after) != end) wrong();
+}
+
 void check_standard_streams(const Arguments& arguments) {
   const AttendRequest& r = arguments.request;
   int inputs = 0;
@@ -155,6 +180,7 @@ void prepare(const CLI::App& command, Arguments* arguments) {
   request.k = files[1];
   request.v = files[2];
   request.options.causal = causal_of(arguments->causal);
+  if (command.count("--window") > 0) take_window(arguments->window, &request.options);
   if (command.count("--scale") > 0) {
     const auto scale = static_cast<float>(arguments->scale);
     if (!std::isfinite(scale)) misuse("--scale must be a finite float32");
@@ -234,6 +260,7 @@ void add_attend(CLI::App& app) {
   command->add_option("-o,--out", arguments->out);
   command->add_option("--scale", arguments->scale);
   command->add_flag("--causal{bottom-right}", arguments->causal);
+  command->add_option("--window", arguments->window);
   command->add_option("--lengths", request.key_lengths);
   command->add_option("--query-lengths", request.query_lengths);
   command->add_option("--mask", request.mask);

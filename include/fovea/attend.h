@@ -42,6 +42,9 @@ namespace fovea {
 //   kTopLeft      query i sees key j when j <= i
 enum class Causal : std::uint8_t { kNone, kBottomRight, kTopLeft };
 
+// A sliding window counts from the query's own place among the keys: key i + m - n, so that the last
+// query's place is the last key; with kTopLeft key i. What it hides costs neither time nor memory.
+
 struct Inputs {
   View q;  // [B, H, N, D]  float32
   View k;  // [B, G, M, D]  float32
@@ -62,6 +65,8 @@ struct Inputs {
 struct Options {
   std::optional<float> scale;  // 1 / sqrt(D) unless given
   Causal causal = Causal::kNone;
+  std::optional<std::int64_t> window_before;  // keys seen before the place: at least 0, else all
+  std::optional<std::int64_t> window_after;   // keys seen after it, likewise
 };
 
 // What is stored. A view that is not given is not computed. Highlights cost no n x n memory.

@@ -71,15 +71,21 @@ bool hides(const AttendArrays& arrays) {
   return arrays.inputs.mask.given() || !arrays.key_lengths.empty() || !arrays.query_lengths.empty();
 }
 
-bool may_see(const AttendArrays& arrays, Causal causal, std::array<std::int64_t, 4> at) {
+bool windowed(const Options& options) {
+  return options.window_before.has_value() || options.window_after.has_value();
+}
+
+bool may_see(const AttendArrays& arrays, const Options& options, std::array<std::int64_t, 4> at) {
   const auto [b, h, i, j] = at;
   const auto sequence = static_cast<std::size_t>(b);
   const std::int64_t m = arrays.key_lengths.empty() ? arrays.sizes.M : arrays.key_lengths[sequence];
   const std::int64_t n =
       arrays.query_lengths.empty() ? arrays.sizes.N : arrays.query_lengths[sequence];
   if (i >= n || j >= m) return false;
-  if (causal == Causal::kBottomRight && j > i + m - n) return false;
-  if (causal == Causal::kTopLeft && j > i) return false;
+  const std::int64_t own = options.causal == Causal::kTopLeft ? i : i + m - n;
+  if (options.causal != Causal::kNone && j > own) return false;
+  if (options.window_before && own - j > *options.window_before) return false;
+  if (options.window_after && j - own > *options.window_after) return false;
   const View& mask = arrays.inputs.mask;
   return !mask.given() || static_cast<const bool*>(mask.data)[place(mask, at)];
 }
@@ -121,7 +127,7 @@ Steps work_out(const AttendArrays& arrays, const Options& options, std::int64_t 
       steps.scaled.at(i, j) = scale * steps.products.at(i, j);
       steps.biased.at(i, j) = steps.scaled.at(i, j);
       if (inputs.bias.given()) steps.biased.at(i, j) += float_at(inputs.bias, {b, h, i, j});
-      const bool hidden = !may_see(arrays, options.causal, {b, h, i, j}) ||
+      const bool hidden = !may_see(arrays, options, {b, h, i, j}) ||
                           (inputs.bias.given() && float_at(inputs.bias, {b, h, i, j}) == kHidden);
       steps.masked.at(i, j) = hidden ? kHidden : steps.biased.at(i, j);
       seen += hidden ? 0 : 1;
@@ -244,10 +250,11 @@ std::string causal_text(Causal causal) {
   return "later keys (causal, aligned at the first query and key)";
 }
 
-std::string hidden_text(const AttendArrays& arrays, Causal causal) {
+std::string hidden_text(const AttendArrays& arrays, const Options& options) {
   std::string text;
   const auto add = [&](const std::string& reason) { text += (text.empty() ? "" : "; ") + reason; };
-  if (causal != Causal::kNone) add(causal_text(causal));
+  if (options.causal != Causal::kNone) add(causal_text(options.causal));
+  if (windowed(options)) add("keys outside the window around each query's place");
   if (!arrays.key_lengths.empty()) add("keys past their sequence's length");
   if (!arrays.query_lengths.empty()) add("all keys, from queries past their sequence's length");
   if (arrays.inputs.mask.given()) add("what the mask says");
@@ -282,10 +289,10 @@ std::string scores_text(const AttendArrays& arrays, const AttendRequest& request
   if (arrays.inputs.bias.given()) {
     text += next() + "Scores with the bias added.\n" + table(steps.biased, "query", "key");
   }
-  if (hides(arrays) || request.options.causal != Causal::kNone || arrays.inputs.bias.given()) {
+  if (hides(arrays) || request.options.causal != Causal::kNone || windowed(request.options) ||
+      arrays.inputs.bias.given()) {
     text += next() + "Masked scores: a point is hidden, a score of -infinity. Hidden are " +
-            hidden_text(arrays, request.options.causal) + ".\n" +
-            table(steps.masked, "query", "key");
+            hidden_text(arrays, request.options) + ".\n" + table(steps.masked, "query", "key");
   }
   return text;
 }

@@ -198,6 +198,11 @@ std::string highlights_json(const AttendArrays& arrays, const AttendRequest& req
           ",\n  \"rank\": " + std::to_string(arrays.rank) +
           ",\n  \"scale\": " + json_number(static_cast<float>(scale_of(request.options, s.D))) +
           ",\n  \"causal\": \"" + name_of(request.options.causal) + "\"";
+  const auto add_window = [&](const char* name, const std::optional<std::int64_t>& keys) {
+    if (keys) text += ",\n  \"" + std::string(name) + "\": " + std::to_string(*keys);
+  };
+  add_window("window_before", request.options.window_before);
+  add_window("window_after", request.options.window_after);
   if (request.top > 0) {
     text += ",\n  \"top\": {\n    \"index\": " +
             json_array(arrays, result.top_index, {s.N, result.top}) +

@@ -118,6 +118,13 @@ void check_lengths(const char* name, std::span<const std::int32_t> lengths, std:
   check_list(name, lengths, most, letter);
 }
 
+void check_window(const char* name, const std::optional<std::int64_t>& keys) {
+  if (keys && *keys < 0) {
+    fail(std::string(name) + " is " + text_of(*keys) +
+         " but must be at least 0: leave it out for no limit");
+  }
+}
+
 void check_keys(const View& q, const View& k) {
   const std::int64_t D = q.size(3);
   if (k.size(3) != D) {
@@ -213,6 +220,8 @@ Sizes checked_sizes(const Inputs& inputs, const Options& options, const Outputs&
   if (options.scale && !std::isfinite(*options.scale)) {
     fail("scale is " + std::to_string(*options.scale) + " but must be finite");
   }
+  check_window("window_before", options.window_before);
+  check_window("window_after", options.window_after);
   check_highlights(inputs, outputs, z);
   return z;
 }

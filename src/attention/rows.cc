@@ -31,24 +31,32 @@ kernels::Row reading(const Call& call, std::int64_t b, std::int64_t h, std::int6
   row.q = read_at<float>(call.inputs.q, b, h, i);
   row.mask = read_at<bool>(call.inputs.mask, b, h, i);
   row.bias = read_at<float>(call.inputs.bias, b, h, i);
-  row.visible = visible_keys(call, b, i);
+  const KeyRange seen = visible_keys(call, b, i);
+  row.first = seen.first;
+  row.visible = seen.end;
   return row;
 }
 
 }  // namespace
 
-std::int64_t visible_keys(const Call& call, std::int64_t b, std::int64_t i) {
+KeyRange visible_keys(const Call& call, std::int64_t b, std::int64_t i) {
   const auto at = static_cast<std::size_t>(b);
+  const Options& options = call.options;
   const std::int64_t n =
       call.inputs.query_lengths.empty() ? call.z.N : call.inputs.query_lengths[at];
   const std::int64_t m = call.inputs.key_lengths.empty() ? call.z.M : call.inputs.key_lengths[at];
-  if (i >= n) return 0;
-  switch (call.options.causal) {
-    case Causal::kNone: return m;
-    case Causal::kBottomRight: return std::clamp<std::int64_t>(i + m - n + 1, 0, m);
-    case Causal::kTopLeft: return std::min(i + 1, m);
-  }
-  return m;
+  if (i >= n) return {};
+  const std::int64_t place = options.causal == Causal::kTopLeft ? i : i + m - n;
+  // Reach beyond all keys, and sums with it overflow: as far as there are keys is far enough.
+  const auto reach = [&](const std::optional<std::int64_t>& window) {
+    return std::min(window.value_or(INT32_MAX), std::int64_t{INT32_MAX});
+  };
+  std::int64_t first = 0;
+  std::int64_t end = m;
+  if (options.causal != Causal::kNone) end = std::min(end, place + 1);
+  if (options.window_after) end = std::min(end, place + reach(options.window_after) + 1);
+  if (options.window_before) first = std::max(first, place - reach(options.window_before));
+  return first < end ? KeyRange{first, end} : KeyRange{};
 }
 
 kernels::Row row_of(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i) {

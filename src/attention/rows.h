@@ -14,8 +14,13 @@ struct Call {
   Sizes z;
 };
 
-// How many keys query i of sequence b sees by lengths and causality: the keys [0, that).
-std::int64_t visible_keys(const Call& call, std::int64_t b, std::int64_t i);
+// What query i of sequence b sees by lengths, causality and window: the keys [first, end). Both are
+// 0 when that is none.
+struct KeyRange {
+  std::int64_t first = 0;
+  std::int64_t end = 0;
+};
+KeyRange visible_keys(const Call& call, std::int64_t b, std::int64_t i);
 
 // Query i of head h of sequence b, with places for all outputs but `rows`.
 kernels::Row row_of(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i);

@@ -19,12 +19,14 @@ inline void add_row(const Sweep& a, const Block& block, const Row& row, float* t
   const bool* mask = row.mask + block.begin * a.mask_step;
   const float* bias = row.bias + block.begin * a.bias_step;
   const std::int64_t seen = larger(0, smaller(block.keys, row.visible - block.begin));
+  const std::int64_t unseen = larger(0, smaller(block.keys, row.first - block.begin));
+  for (std::int64_t j = 0; j < unseen; ++j) to[j] = kHidden;
   if (!a.biased && a.mask_step == 1) {
-    for (std::int64_t j = 0; j < seen; ++j) to[j] = mask[j] ? 0.0f : kHidden;
+    for (std::int64_t j = unseen; j < seen; ++j) to[j] = mask[j] ? 0.0f : kHidden;
   } else if (!a.masked && a.bias_step == 1) {
-    for (std::int64_t j = 0; j < seen; ++j) to[j] = bias[j];
+    for (std::int64_t j = unseen; j < seen; ++j) to[j] = bias[j];
   } else {
-    for (std::int64_t j = 0; j < seen; ++j) {
+    for (std::int64_t j = unseen; j < seen; ++j) {
       const bool may = !a.masked || mask[j * a.mask_step];
       to[j] = !may ? kHidden : a.biased ? bias[j * a.bias_step] : 0.0f;
     }

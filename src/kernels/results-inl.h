@@ -26,7 +26,8 @@ inline void take_weights(const State& s, const TileRows& t) {
     const Floats inverse = all(inverse_total(s, t.begin + r));
     const Floats subtract = all(base_of_row(s, t.begin + r));
     const std::int64_t seen = seen_by(s, t.begin + r);
-    for (std::int64_t j = 0; j < seen; j += kLanes) {
+    const std::int64_t unseen = unseen_by(s, t.begin + r);
+    for (std::int64_t j = unseen / kLanes * kLanes; j < seen; j += kLanes) {
       const std::int64_t n = smaller(kLanes, seen - j);
       const Floats x = load(s.w.scores + r * kKeys + j);
       Floats p = (kWeighed ? x : exp2((x - subtract) * all(s.unit))) * inverse;

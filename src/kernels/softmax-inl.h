@@ -12,14 +12,15 @@ inline void score_rows(const State& s, const TileRows& t) {
   const std::int64_t of_block = (s.block.keys + kLanes - 1) / kLanes;
   const std::int64_t vectors = (t.keys + kLanes - 1) / kLanes;
   const float* q = s.w.q + t.begin * a.width;
+  const std::int64_t first_panel = t.first / kLanes / kTileVectors * kTileVectors;
   if (s.unpacked) {
-    for (std::int64_t i = 0; i < vectors; ++i) {
+    for (std::int64_t i = t.first / kLanes; i < vectors; ++i) {
       const float* from[kLanes];
       find_lanes(a, s.block, s.seen, i * kLanes, from);
       kTiles.unpacked[t.count - 1](q, a.width, from, s.w.scores + i * kLanes);
     }
   } else {
-    for (std::int64_t p = 0; p < vectors; p += kTileVectors) {
+    for (std::int64_t p = first_panel; p < vectors; p += kTileVectors) {
       const std::int64_t c = smaller(kTileVectors, of_block - p);
       kTiles.scores[t.count - 1][c - 1](q, a.width, s.w.keys + p * kLanes * a.width,
                                         s.w.scores + p * kLanes);
@@ -28,9 +29,10 @@ inline void score_rows(const State& s, const TileRows& t) {
   for (int r = 0; r < t.count; ++r) {
     float* score = s.w.scores + r * kKeys;
     const std::int64_t seen = seen_by(s, t.begin + r);
+    const std::int64_t unseen = unseen_by(s, t.begin + r);
     if (s.added != nullptr) {
       const float* added = s.added + (t.begin + r) * kKeys;
-      for (std::int64_t j = 0; j < seen; j += kLanes) {
+      for (std::int64_t j = unseen / kLanes * kLanes; j < seen; j += kLanes) {
         Floats x = load(score + j);
         const Floats y = load_first(added + j, smaller(kLanes, seen - j));
         const Floats z = a.biased ? fma(x, all(a.scale < 0 ? -a.scale : a.scale), y) : x;
@@ -40,6 +42,9 @@ inline void score_rows(const State& s, const TileRows& t) {
     for (std::int64_t j = seen / kLanes * kLanes; j < vectors * kLanes; j += kLanes) {
       store(score + j,
             pick_first(larger(0, smaller(kLanes, seen - j)), load(score + j), all(kHidden)));
+    }
+    for (std::int64_t j = 0; j < unseen; j += kLanes) {
+      store(score + j, pick_first(smaller(kLanes, unseen - j), all(kHidden), load(score + j)));
     }
   }
 }
@@ -107,10 +112,11 @@ inline void blend_careful(const State& s, const TileRows& t, const float* grow) 
   for (int r = 0; r < t.count; ++r) {
     const float* added = s.added == nullptr ? nullptr : s.added + (t.begin + r) * kKeys;
     const std::int64_t seen = seen_by(s, t.begin + r);
+    const std::int64_t unseen = unseen_by(s, t.begin + r);
     float* sums = s.w.sums + (t.begin + r) * s.w.value_step;
     for (std::int64_t e = 0; e < s.w.value_step; e += kLanes) {
       Floats sum = all(grow[r]) * load(sums + e);
-      for (std::int64_t j = 0; j < seen; ++j) {
+      for (std::int64_t j = unseen; j < seen; ++j) {
         if (added != nullptr && added[j] == kHidden) continue;
         sum = fma(all(s.w.scores[r * kKeys + j]), load(s.w.values + j * s.w.value_step + e), sum);
       }
@@ -123,12 +129,13 @@ inline void blend_rows(const State& s, const TileRows& t, const float* grow) {
   if (!s.block.finite) return blend_careful(s, t, grow);
   const std::int64_t vectors = (s.a.value_width + kLanes - 1) / kLanes;
   Blend b{};
-  b.p = s.w.scores;
-  b.keys = t.keys;
+  b.p = s.w.scores + t.first;
+  b.keys = t.keys - t.first;
   b.grow = grow;
   b.step = s.w.value_step;
   b.v_step = s.unpacked ? s.a.v_step : s.w.value_step;
-  const float* values = s.unpacked ? s.a.v + s.block.begin * s.a.v_step : s.w.values;
+  const float* values =
+      (s.unpacked ? s.a.v + s.block.begin * s.a.v_step : s.w.values) + t.first * b.v_step;
   for (std::int64_t p = 0; p < vectors; p += kTileVectors) {
     const std::int64_t c = smaller(kTileVectors, vectors - p);
     b.v = values + p * kLanes;

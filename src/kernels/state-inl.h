@@ -16,7 +16,8 @@ struct State {
   Workspace w;
   double scale;        // of the scores that tiles hold: 1 when a bias is in them
   float unit;          // log2(e) scale
-  std::int64_t keys;   // the last key that any row sees, plus 1
+  std::int64_t first;  // the first key that any row sees
+  std::int64_t keys;   // the last, plus 1
   Block block;         // the one that is ready now
   bool seen[kKeys];    // of that block, by some row
   const float* added;  // null without mask and bias
@@ -26,8 +27,9 @@ struct State {
 
 struct TileRows {
   int begin;
-  int count;          // 1 to kTileRows
-  std::int64_t keys;  // of the block, that some row of the tile sees by its length
+  int count;           // 1 to kTileRows
+  std::int64_t first;  // some row of the tile sees keys [first, keys) of the block by its range
+  std::int64_t keys;   // 0: no row sees any
 };
 
 inline Kept kept_of(const State& s, int r) {
@@ -42,7 +44,6 @@ inline void start(State& s) {
   const Sweep& a = s.a;
   const float sign = a.scale > 0 ? 1.0f : a.scale < 0 ? -1.0f : 0.0f;
   for (int r = 0; r < a.row_count; ++r) {
-    s.keys = larger(s.keys, a.rows[r].visible);
     for (std::int64_t d = 0; d < a.width; d += kLanes) {
       const std::int64_t n = smaller(kLanes, a.width - d);
       store_first(s.w.q + r * a.width + d, load_first(a.rows[r].q + d, n) * all(sign), n);
@@ -64,7 +65,7 @@ inline void prepare(State& s, std::int64_t begin, bool values) {
   if (s.added != nullptr) {
     add_rows(a, s.block, s.w.added, s.seen);
   } else {
-    for (std::int64_t j = 0; j < s.block.keys; ++j) s.seen[j] = true;
+    for (std::int64_t j = 0; j < s.block.keys; ++j) s.seen[j] = begin + j >= s.first;
   }
   if (!s.unpacked) pack_keys(a, s.block, s.seen, s.w.keys);
   if (!values) return;
@@ -81,14 +82,23 @@ inline void prepare(State& s, std::int64_t begin, bool values) {
   }
 }
 
-// Which keys of the block row r sees by its length.
+// Keys [unseen_by, seen_by) of the block are those that row r sees by its range.
 inline std::int64_t seen_by(const State& s, int r) {
   return larger(0, smaller(s.block.keys, s.a.rows[r].visible - s.block.begin));
 }
+inline std::int64_t unseen_by(const State& s, int r) {
+  return larger(0, smaller(s.block.keys, s.a.rows[r].first - s.block.begin));
+}
 
 inline TileRows tile_at(const State& s, int begin) {
-  TileRows t{begin, static_cast<int>(smaller(kTileRows, s.a.row_count - begin)), 0};
-  for (int r = 0; r < t.count; ++r) t.keys = larger(t.keys, seen_by(s, begin + r));
+  TileRows t{begin, static_cast<int>(smaller(kTileRows, s.a.row_count - begin)), kKeys, 0};
+  for (int r = 0; r < t.count; ++r) {
+    const std::int64_t first = unseen_by(s, begin + r);
+    const std::int64_t keys = seen_by(s, begin + r);
+    if (first >= keys) continue;
+    t.first = smaller(t.first, first);
+    t.keys = larger(t.keys, keys);
+  }
   return t;
 }
 

@@ -75,14 +75,22 @@ inline bool reads_in_place(const Sweep& a) {
   if (a.row_count > kTileRows || a.masked || a.biased) return false;
   if (a.v != nullptr && a.value_width % kLanes != 0) return false;
   for (int r = 1; r < a.row_count; ++r) {
+    if (a.rows[r].first != a.rows[0].first) return false;
     if (a.rows[r].visible != a.rows[0].visible) return false;
   }
   return true;
 }
 
 void sweep(const Sweep& a) {
-  State s{a, {}, 0, 0, 0, {}, {}, nullptr, a.received != nullptr || a.wholes, reads_in_place(a)};
-  for (int r = 0; r < a.row_count; ++r) s.keys = larger(s.keys, a.rows[r].visible);
+  State s{
+      .a = a, .wants_weights = a.received != nullptr || a.wholes, .unpacked = reads_in_place(a)};
+  s.first = INT64_MAX;
+  for (int r = 0; r < a.row_count; ++r) {
+    if (a.rows[r].visible == 0) continue;
+    s.first = smaller(s.first, a.rows[r].first);
+    s.keys = larger(s.keys, a.rows[r].visible);
+  }
+  const std::int64_t first_block = s.keys == 0 ? 0 : s.first / kKeys * kKeys;
   s.w = workspace(a, a.row_count, s.keys, a.scratch);
   s.added = a.masked || a.biased ? s.w.added : nullptr;
   // With a bias the scores are scaled before it is added. A scale of 0 is in the queries already
@@ -90,13 +98,13 @@ void sweep(const Sweep& a) {
   s.scale = a.biased || a.scale == 0 ? 1 : a.scale < 0 ? -a.scale : a.scale;
   s.unit = static_cast<float>(s.scale * kLog2e);
   start(s);
-  for (std::int64_t begin = 0; begin < s.keys; begin += kKeys) {
+  for (std::int64_t begin = first_block; begin < s.keys; begin += kKeys) {
     prepare(s, begin, true);
     for_each_tile(s, sweep_tile);
   }
   finish(s);
   if (!s.wants_weights || s.keys <= kKeys) return;
-  for (std::int64_t begin = 0; begin < s.keys; begin += kKeys) {
+  for (std::int64_t begin = first_block; begin < s.keys; begin += kKeys) {
     prepare(s, begin, false);
     for_each_tile(s, weights_again);
   }

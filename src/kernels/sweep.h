@@ -26,7 +26,8 @@ struct Row {
   const float* q = nullptr;
   const bool* mask = nullptr;  // mask[j * mask_step]: may see key j
   const float* bias = nullptr;
-  std::int64_t visible = 0;  // sees keys [0, visible), less what mask and bias hide
+  std::int64_t first = 0;    // sees keys [first, visible), less what mask and bias hide
+  std::int64_t visible = 0;  // first < visible, or both are 0
   float weight = 1;          // its w in `received`
 
   float* out = nullptr;               // [value_width]
@@ -34,7 +35,7 @@ struct Row {
   float* entropy = nullptr;           // [1]
   std::int32_t* top_index = nullptr;  // [top]
   float* top_weight = nullptr;        // [top]
-  float* whole = nullptr;             // [visible]: p; keys not seen are not written
+  float* whole = nullptr;             // [visible]: p; keys not seen stay as they are, or become 0
 };
 
 struct Sweep {

@@ -151,6 +151,9 @@ bool visible(const Inputs& in, const Options& options, const Query& query, std::
   if (j >= m || i >= n) return false;
   if (options.causal == Causal::kBottomRight && !(j <= i + m - n)) return false;
   if (options.causal == Causal::kTopLeft && !(j <= i)) return false;
+  const std::int64_t place = options.causal == Causal::kTopLeft ? i : i + m - n;
+  if (options.window_before && place - j > *options.window_before) return false;
+  if (options.window_after && j - place > *options.window_after) return false;
   if (in.mask.given() && !flag(in.mask, b, h, i, j)) return false;
   if (in.bias.given() && at(in.bias, b, h, i, j) == -kInfinity) return false;
   return true;

@@ -18,7 +18,7 @@ struct Query {
   std::int64_t i = 0;
 };
 
-// True when the query may see key j: lengths, causal, mask and a bias of -inf, in this order.
+// True when the query may see key j: lengths, causal, window, mask and a bias of -inf, in this order.
 bool visible(const Inputs& inputs, const Options& options, const Query& query, std::int64_t j);
 
 // scale <q_i, k_j> + bias_ij, for a visible key.

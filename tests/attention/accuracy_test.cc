@@ -65,6 +65,27 @@ TEST_P(Accuracy, QueriesAroundEveryEdgeCausal) {
   }
 }
 
+// Windows of every kind, their edges in every lane and on both sides of a block of keys.
+TEST_P(Accuracy, Windows) {
+  for (const std::int64_t before : {0, 1, 5, 15, 16, 17, 63, 64, 70, 256, 300}) {
+    check({.N = 20, .M = 300, .D = 8, .E = 16, .window_before = before});
+    check({.H = 2, .G = 1, .N = 1, .M = 300, .D = 8, .E = 16, .window_before = before});
+    check({.N = 300, .M = 300, .D = 4, .E = 4, .window_before = before, .window_after = 3});
+    check({.N = 290,
+           .M = 300,
+           .D = 4,
+           .E = 4,
+           .causal = Causal::kTopLeft,
+           .window_before = before,
+           .mask = 15,
+           .bias = 12,
+           .bias_hides = true});
+  }
+  check(
+      {.N = 900, .M = 700, .D = 4, .E = 4, .window_before = 3, .window_after = 2, .factor = true});
+  check({.N = 5, .M = 7, .D = 4, .E = 4, .window_before = INT64_MAX, .window_after = INT64_MAX});
+}
+
 TEST_P(Accuracy, EveryWidth) {
   for (const std::int64_t width : kWidths) {
     check({.N = 14, .M = 37, .D = width, .E = width});

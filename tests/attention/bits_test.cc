@@ -173,6 +173,8 @@ TEST_P(Bits, ABatchOfOneAndTheSameInAPaddedBatch) {
     for (const auto& [n, N, M] : {std::tuple{3, 7, 60}, {5, 24, 40}, {20, 24, 130}, {33, 70, 70}}) {
       for (const Layout layout : {Layout::kHeadsFirst, Layout::kPositionsFirst, Layout::kCut}) {
         const bool received = layout != Layout::kCut;  // without it heads may share a sweep
+        const std::optional<std::int64_t> window =
+            layout == Layout::kHeadsFirst ? std::nullopt : std::optional<std::int64_t>(N / 2);
         const Case c{.B = 3,
                      .H = 4,
                      .G = 2,
@@ -182,6 +184,7 @@ TEST_P(Bits, ABatchOfOneAndTheSameInAPaddedBatch) {
                      .E = layout == Layout::kPositionsFirst ? 17 : 32,
                      .layout = layout,
                      .causal = causal,
+                     .window_before = window,
                      .key_lengths = true,
                      .query_lengths = true,
                      .factor = received,

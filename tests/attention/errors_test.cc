@@ -284,6 +284,10 @@ const std::vector<Mistake>& mistakes() {
        "attend: rows is [2, 6, 3, 7] but must be [B, H, R, M] = [2, 6, 2, 7]"},
       {"a scale that is no number", [](Call& c) { c.options.scale = std::nanf(""); },
        "attend: scale is nan but must be finite"},
+      {"a window of less than no keys", [](Call& c) { c.options.window_before = -1; },
+       "attend: window_before is -1 but must be at least 0: leave it out for no limit"},
+      {"the same after the query", [](Call& c) { c.options.window_after = -2; },
+       "attend: window_after is -2 but must be at least 0: leave it out for no limit"},
   };
   return kMistakes;
 }

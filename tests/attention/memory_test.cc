@@ -130,6 +130,29 @@ TEST_P(Memory, KeysThatCausalityHidesFromAllAreNeverRead) {
   }
 }
 
+TEST_P(Memory, KeysThatTheWindowHidesFromAllAreNeverRead) {
+  for (const auto& [D, E] : kWidths) {
+    for (const std::int64_t N : {1, 7, 21}) {
+      for (const std::int64_t before : {0, 5, 17}) {
+        Guarded g{N, 70, D, E};  // places 70 - N to 69
+        g.options.window_before = before;
+        g.expected_closed = 70 - N - before;
+        g.run();
+        Guarded top{N, 70, D, E};  // places 0 to N - 1
+        top.options.causal = Causal::kTopLeft;
+        top.options.window_before = before;
+        top.expected_closed = 70 - N;
+        top.run();
+        Guarded masked{N, 70, D, E};  // with a mask other code decides what is read
+        masked.options.window_before = before;
+        masked.hidden_by_mask.assign(70, false);
+        masked.expected_closed = 70 - N - before;
+        masked.run();
+      }
+    }
+  }
+}
+
 TEST_P(Memory, KeysOfASequenceWithoutQueriesAreNeverRead) {
   Guarded g{20, 70, 17, 9};
   g.query_lengths = {0};

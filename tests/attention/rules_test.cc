@@ -293,6 +293,20 @@ TEST_P(Rules, ABadKeyReachesOnlyTheQueriesThatSeeIt) {
       expect_only_who_sees(causal, bad_key, kNan, true, true);
       expect_only_who_sees(causal, bad_key, kNan, false, true);
     }
+    // By a window.
+    const Problem window(
+        {.N = 70, .M = 70, .D = 9, .E = 16, .window_before = 8, .window_after = 2});
+    Problem few_seen({.N = 4, .M = 70, .D = 9, .E = 16, .window_before = 1, .window_after = 2});
+    few_seen.key_lengths = {static_cast<std::int32_t>(std::min<std::int64_t>(70, bad_key + 4))};
+    Problem same_end(few_seen);  // all of them see the last key
+    same_end.c.window_after.reset();
+    for (const Problem* p : std::vector<const Problem*>{&window, &few_seen, &same_end}) {
+      if (bad_key == 0 && p != &window) continue;
+      if (bad_key == 69 && p == &same_end) continue;
+      expect_only_who_sees(*p, bad_key, kNan, true, true);
+      expect_only_who_sees(*p, bad_key, kNan, true, false);
+      expect_only_who_sees(*p, bad_key, kNan, false, true);
+    }
     // Few queries, values of whole vectors: kernels may read such keys where they lie.
     for (const std::int64_t N : {2, 3, 6}) {
       if (bad_key == 0 || bad_key >= 69) continue;

@@ -247,6 +247,31 @@ TEST_F(AttendCli, CausalBothWays) {
   }
 }
 
+TEST_F(AttendCli, WindowBothWays) {
+  const auto q = put_random("q.npy", {3, 4}, 1);
+  const auto k = put_random("k.npy", {5, 4}, 2);
+  const auto v = put_random("v.npy", {5, 4}, 3);
+  const auto wanted = [&](std::int64_t before, std::int64_t after, std::int64_t offset) {
+    const auto sees = [=](std::int64_t, std::int64_t i, std::int64_t j) {
+      return j >= i + offset - before && j <= i + offset + after;
+    };
+    return Plain{1, 1, 3, 5, 4, 4, 0.5, sees, {}}(q, k, v);
+  };
+  ASSERT_EQ(run("q.npy k.npy v.npy --window 1 -o o.npy").code, 0);
+  expect_close(floats("o.npy"), wanted(1, 9, 2));
+  ASSERT_EQ(run("q.npy k.npy v.npy --window 1,0 -o o.npy").code, 0);
+  expect_close(floats("o.npy"), wanted(1, 0, 2));
+  ASSERT_EQ(run("q.npy k.npy v.npy --window=0,2 --causal=top-left -o o.npy").code, 0);
+  expect_close(floats("o.npy"), wanted(0, 0, 0));
+  const Ran ran =
+      run("q.npy k.npy v.npy --window 1,0 --explain --top 1 -o o.npy --highlights h.json");
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("Hidden are keys outside the window around each query's place."));
+  EXPECT_THAT(ran.out, HasSubstr("Checked: "));
+  EXPECT_THAT(slurp(folder_ / "h.json"),
+              HasSubstr("\"causal\": \"none\",\n  \"window_before\": 1,\n  \"window_after\": 0"));
+}
+
 TEST_F(AttendCli, LengthsMaskAndBias) {
   const auto q = put_random("q.npy", {2, 3, 4, 8}, 1);
   const auto k = put_random("k.npy", {2, 3, 6, 8}, 2);
@@ -596,6 +621,18 @@ TEST_F(AttendCli, MisuseIsToldFromFailure) {
       {good + "--rows 0,x", "--rows is a list of queries, as in 0,5, not '0,x'"},
       {good + "--rows 0,", "--rows is a list of queries, as in 0,5, not '0,'"},
       {good + "--rows -1", "--rows is a list of queries, as in 0,5, not '-1'"},
+      {good + "--window x",
+       "--window is how many keys before a query's place it sees, and after it, as in 256 or "
+       "256,0, not 'x'"},
+      {good + "--window 3,",
+       "--window is how many keys before a query's place it sees, and after it, as in 256 or "
+       "256,0, not '3,'"},
+      {good + "--window=-1",
+       "--window is how many keys before a query's place it sees, and after it, as in 256 or "
+       "256,0, not '-1'"},
+      {good + "--window 1,2,3",
+       "--window is how many keys before a query's place it sees, and after it, as in 256 or "
+       "256,0, not '1,2,3'"},
       {good + "--threads -1", "--threads is 0 to 4096"},
       {good + "--highlights h.json",
        "--highlights needs one or more of --top, --received, --entropy, --rows"},
@@ -662,6 +699,7 @@ TEST_F(AttendCli, HelpIsTheGoldenTextAndNamesEveryOption) {
       {"--out", "--out o.npy"},
       {"--scale", "--scale 1"},
       {"--causal", "--causal"},
+      {"--window", "--window 1,1"},
       {"--lengths", "--lengths l.npy"},
       {"--query-lengths", "--query-lengths l.npy"},
       {"--mask", "--mask m.npy"},

@@ -36,6 +36,12 @@ def visible(case, B, H, N, M):
         see = see & (j <= i + keys - queries)
     if case.get("causal") == "top-left":
         see = see & (j <= i)
+    place = i if case.get("causal") == "top-left" else i + keys - queries
+    before, after = (case.get("window", ()) + (None, None))[:2]
+    if before is not None:
+        see = see & (j >= place - before)
+    if after is not None:
+        see = see & (j <= place + after)
     if "mask" in case:
         see = see & case["mask"]
     if "bias" in case:
@@ -93,6 +99,8 @@ def run(program, folder, case, out="o.npy", extra=()):
             command += ["--" + name.replace("_", "-"), f"{name}.npy"]
     if "causal" in case:
         command.append("--causal=" + case["causal"])
+    if "window" in case:
+        command += ["--window", ",".join(map(str, case["window"]))]
     if "scale" in case:
         command += ["--scale", repr(case["scale"])]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
@@ -104,7 +112,7 @@ def run(program, folder, case, out="o.npy", extra=()):
 def torch_truth(case, q, k, v, see, scale, bias):
     """PyTorch's own attention in float64, asked for in PyTorch's own words where it has them."""
     q, k, v = (torch.from_numpy(x.astype(np.float64)) for x in (q, k, v))
-    alone = not {"lengths", "query_lengths", "mask", "bias"} & set(case)
+    alone = not {"lengths", "query_lengths", "mask", "bias", "window"} & set(case)
     if alone and "causal" in case:
         form = causal_lower_right if case["causal"] == "bottom-right" else causal_upper_left
         mask = form(q.shape[2], k.shape[2])
@@ -252,6 +260,9 @@ def cases():
         yield f"causal {causal}, both lengths", three(
             (3, 2, 20, 8), (3, 2, 20, 8), (3, 2, 20, 8), causal=causal,
             lengths=np.array([20, 7, 0]), query_lengths=np.array([20, 7, 3], np.int32))
+    for window in ((0,), (16, 0), (5, 3), (300, 300), (0, 40)):
+        for causal in ({}, {"causal": "bottom-right"}, {"causal": "top-left"}):
+            yield f"window {window} {causal}", three((2, 300, 8), (2, 310, 8), (2, 310, 8), window=window, **causal)
     yield "lengths, 0 included", three((4, 2, 6, 8), (4, 2, 11, 8), (4, 2, 11, 8),
                                        lengths=np.array([11, 3, 0, 1], np.int32))
     yield "query lengths, 0 included", three((3, 2, 6, 8), (3, 2, 11, 8), (3, 2, 11, 8),

@@ -135,6 +135,35 @@ TEST(HandWorked, LengthsMoveTheCausalDiagonal) {
   EXPECT_EQ(head.lse[2], -kInf);
 }
 
+TEST(HandWorked, AWindowCountsFromTheQuerysPlaceAmongTheKeys) {
+  Head head = equal_keys(2);  // of 3 keys: their places are keys 1 and 2
+  head.options.window_before = 1;
+  head.options.window_after = 0;
+  head.run();
+  EXPECT_TRUE(close(head.rows, Doubles{0.5, 0.5, 0, 0, 0.5, 0.5}, 1e-15));
+  head.options.window_before = 0;
+  head.options.window_after = 1;
+  head.run();
+  EXPECT_TRUE(close(head.rows, Doubles{0, 0.5, 0.5, 0, 0, 1}, 1e-15));
+  head.options.window_before.reset();  // no limit on that side
+  head.run();
+  EXPECT_TRUE(
+      close(head.rows, Doubles{1.0 / 3, 1.0 / 3, 1.0 / 3, 1.0 / 3, 1.0 / 3, 1.0 / 3}, 1e-15));
+  head.options = {.causal = Causal::kTopLeft, .window_before = 0};  // places are keys 0 and 1
+  head.run();
+  EXPECT_TRUE(close(head.rows, Doubles{1, 0, 0, 0, 1, 0}, 1e-15));
+}
+
+TEST(HandWorked, LengthsMoveTheWindow) {
+  Head head = equal_keys(3);
+  const Ints keys{2}, queries{1};
+  head.in.key_lengths = keys;
+  head.in.query_lengths = queries;
+  head.options.window_before = 0;  // place of query 0: key 0 + 2 - 1
+  head.run();
+  EXPECT_TRUE(close(head.rows, Doubles{0, 1, 0, 0, 0, 0, 0, 0, 0}, 1e-15));
+}
+
 TEST(HandWorked, MaskTrueMaySee) {
   Head head = equal_keys(2);
   const bool mask[] = {true, false, true, false, true, false};

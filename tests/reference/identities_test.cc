@@ -225,6 +225,8 @@ TEST(Identities, SplitKeysMergeByLse) {
 TEST(Identities, TheOrderOfKeysDoesNotMatter) {
   each_case([](Random&, Case c) {
     c.causal = Causal::kNone;
+    c.window_before.reset();
+    c.window_after.reset();
     c.key_lengths = false;
     c.K = 1;
     const Problem p(c);
@@ -260,6 +262,29 @@ TEST(Identities, TheOrderOfKeysDoesNotMatter) {
     for (std::size_t x = 0; x < a.received.size(); ++x) {
       EXPECT_NEAR(b.received[x], a.received[x / M * M + (M - 1 - x % M)], 1e-10) << c;
     }
+  });
+}
+
+// A window is the mask that it stands for.
+TEST(Identities, AWindowIsAMask) {
+  each_case([](Random& random, Case c) {
+    c.key_lengths = c.query_lengths = false;
+    c.causal = Causal::kTopLeft;
+    c.mask = -1;
+    c.window_before = static_cast<std::int64_t>(random.below(12));
+    const Problem windowed(c);
+    c.window_before.reset();
+    Problem masked(c);
+    masked.mask_shape = {1, 1, c.N, c.M};
+    for (std::int64_t i = 0; i < c.N; ++i) {
+      for (std::int64_t j = 0; j < c.M; ++j) {
+        masked.mask.push_back({i - j <= *windowed.c.window_before});
+      }
+    }
+    const Results<double> a = exact(windowed), b = exact(masked);
+    EXPECT_TRUE(close(a.out, b.out, 0)) << c;
+    EXPECT_TRUE(close(a.lse, b.lse, 0)) << c;
+    EXPECT_TRUE(close(a.received, b.received, 0)) << c;
   });
 }
 

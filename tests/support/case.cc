@@ -33,6 +33,12 @@ std::int32_t random_length(Random& random, std::int64_t most) {
   return static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(most) + 1));
 }
 
+// Often a handful of keys, now and then any number of them.
+std::int64_t random_window(Random& random, std::int64_t keys) {
+  const auto most = static_cast<std::uint64_t>(random.below(2) == 0 ? 9 : keys + 2);
+  return static_cast<std::int64_t>(random.below(most));
+}
+
 std::array<std::int64_t, 4> broadcast_shape(const Case& c, int bits) {
   return {(bits & 1) ? c.B : 1, (bits & 2) ? c.H : 1, (bits & 4) ? c.N : 1, (bits & 8) ? c.M : 1};
 }
@@ -46,6 +52,8 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
       << ", .M = " << c.M << ", .D = " << c.D << ", .E = " << c.E
       << ", .layout = Layout::" << kLayouts[static_cast<int>(c.layout)]
       << ", .causal = Causal::" << kCausals[static_cast<int>(c.causal)]
+      << (c.window_before ? ", .window_before = " + std::to_string(*c.window_before) : "")
+      << (c.window_after ? ", .window_after = " + std::to_string(*c.window_after) : "")
       << ", .key_lengths = " << c.key_lengths << ", .query_lengths = " << c.query_lengths
       << ", .mask = " << c.mask << ", .bias = " << c.bias << ", .bias_hides = " << c.bias_hides
       << ", .factor = " << c.factor << ", .received_weights = " << c.received_weights
@@ -69,6 +77,8 @@ Case random_case(Random& random, std::int64_t work) {
   } while (c.B * c.H * c.N * c.M * (c.D + c.E + 4) > work);
   c.layout = static_cast<Layout>(random.below(3));
   c.causal = static_cast<Causal>(random.below(3));
+  if (random.below(3) == 0) c.window_before = random_window(random, c.M);
+  if (random.below(3) == 0) c.window_after = random_window(random, c.M);
   c.key_lengths = random.below(2) == 0;
   c.query_lengths = random.below(3) == 0;
   if (random.below(3) == 0) c.mask = static_cast<int>(random.below(16));
@@ -212,7 +222,12 @@ Inputs Problem::inputs() const {
   return in;
 }
 
-Options Problem::options() const { return {.scale = c.scale, .causal = c.causal}; }
+Options Problem::options() const {
+  return {.scale = c.scale,
+          .causal = c.causal,
+          .window_before = c.window_before,
+          .window_after = c.window_after};
+}
 
 bool Problem::visible(std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t j) const {
   return reference::visible(inputs(), options(), {b, h, i}, j);

@@ -24,6 +24,7 @@ struct Case {
   std::int64_t B = 1, H = 1, G = 1, N = 1, M = 1, D = 1, E = 1;
   Layout layout = Layout::kHeadsFirst;
   Causal causal = Causal::kNone;
+  std::optional<std::int64_t> window_before, window_after;
   bool key_lengths = false, query_lengths = false;
   int mask = -1;            // -1: none; else bit d says that dimension d is whole (not 1)
   int bias = -1;            // likewise
