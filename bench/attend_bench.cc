@@ -23,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "base/random.h"
 #include "fovea/attend.h"
 #include "fovea/isa.h"
@@ -294,8 +295,14 @@ struct Arguments {
 
 Arguments parse(int argc, char** argv) {
   Arguments arguments;
-  for (int at = 1; at + 1 < argc; at += 2) {
+  for (int at = 1; at < argc; at += 2) {
     const std::string name = argv[at];
+    if (at + 1 == argc) {
+      throw std::runtime_error(
+          "attend_bench: usage: attend_bench [--only SITUATION,...] [--threads T,...] [--seconds "
+          "S] "
+          "[--json FILE]");
+    }
     const std::string value = argv[at + 1];
     if (name == "--only") {
       arguments.only = value;
@@ -339,15 +346,7 @@ void run(int argc, char** argv) {
     }
   }
   if (arguments.json.empty()) return;
-  const std::string part = arguments.json + ".part";
-  {
-    std::ofstream out(part);
-    out << report.dump(1) << "\n";
-    if (!out.flush()) throw std::runtime_error("attend_bench: cannot write " + part);
-  }
-  if (std::rename(part.c_str(), arguments.json.c_str()) != 0) {
-    throw std::runtime_error("attend_bench: cannot write " + arguments.json);
-  }
+  write_file(arguments.json, report.dump(1) + "\n");
 }
 
 }  // namespace
