@@ -299,9 +299,8 @@ Arguments parse(int argc, char** argv) {
     const std::string name = argv[at];
     if (at + 1 == argc) {
       throw std::runtime_error(
-          "attend_bench: usage: attend_bench [--only SITUATION,...] [--threads T,...] [--seconds "
-          "S] "
-          "[--json FILE]");
+          "attend_bench: usage: attend_bench [--only SITUATION,...] [--threads T,...] "
+          "[--seconds S] [--json FILE]");
     }
     const std::string value = argv[at + 1];
     if (name == "--only") {

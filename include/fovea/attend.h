@@ -42,9 +42,6 @@ namespace fovea {
 //   kTopLeft      query i sees key j when j <= i
 enum class Causal : std::uint8_t { kNone, kBottomRight, kTopLeft };
 
-// A sliding window counts from the query's own place among the keys: key i + m - n, so that the last
-// query's place is the last key; with kTopLeft key i. What it hides costs neither time nor memory.
-
 struct Inputs {
   View q;  // [B, H, N, D]  float32
   View k;  // [B, G, M, D]  float32
@@ -62,6 +59,11 @@ struct Inputs {
 };
 
 // What is computed. (What is stored is said by Outputs alone.)
+//
+// A sliding window counts from the query's own place c among the keys, c = i + m - n (the last query's
+// place is the last key), with Causal::kTopLeft c = i:
+//   query i sees key j when c - window_before <= j <= c + window_after
+// It is no n x n mask: it takes no memory, and whole blocks of keys that it hides are skipped.
 struct Options {
   std::optional<float> scale;  // 1 / sqrt(D) unless given
   Causal causal = Causal::kNone;
