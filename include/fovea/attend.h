@@ -1,12 +1,21 @@
 // Exact attention, and what it attended to.
 //
-//   s_ij = scale <q_i, k_j> + bias_ij                        over the keys j that query i may see
+//   s_ij = scale <q_i, k_j> + bias_ij - slope_h |c_i - j|    over the keys j that query i may see
 //   p_i  = softmax(s_i)       out_i = sum_j p_ij v_j         lse_i = log sum_j exp(s_ij)
 //
 //   q [B, H, N, D]    k [B, G, M, D]    v [B, G, M, E]   ->   out [B, H, N, E]    lse [B, H, N]
 //
 // H is a multiple of G: query head h reads key head h / (H / G). E may differ from D. Any strides with
 // the last one 1, so [B, N, H, D] memory works without a copy. No n x n array is ever made.
+//
+// Packed      Sequences of different lengths without padding, end to end: with `query_offsets`
+//             q is [T, H, D], T queries in all, and sequence b is its rows offsets[b] to
+//             offsets[b + 1]; with `key_offsets` k is [S, G, D] and v [S, G, E]. One may be packed and
+//             the other not (a few new queries a sequence over kept keys). Wherever an array below has
+//             [B, H, N] it then is [T, H], and where it has [B, H, M] it is [S, H]; the N and M of mask
+//             and bias are those of the longest sequence.
+// Types       q, k and v are all float32, all bfloat16 or all float16. Sums are float32 throughout.
+//             Weights of bfloat16 calls are rounded to bfloat16 before they meet the values.
 //
 // Highlights are outputs like any other: give them room and they are filled in the same pass, exactly.
 //   top       the K visible keys of largest p_ij and those p_ij, descending, ties to the lower index;
@@ -15,6 +24,7 @@
 //   received  r_j = sum_i w_i p_ij (w ones unless given); with `factor`: sum_i w_i p_ij factor_j
 //   entropy   -sum_j p_ij log p_ij, in nats
 //   rows      p_i whole, for chosen queries i
+// Rows asked for later: fovea/highlights.h. Attention over a part of the keys: fovea/merge.h.
 //
 // Edge        A query that sees no key gives zeros, lse = -inf, entropy 0, no top keys, a zero row.
 //             Keys hidden from a query never influence it, not even by a NaN; keys hidden from every
@@ -23,8 +33,11 @@
 //             weighs nothing; a query that has no other counts as seeing no key.
 // Range       fp32 throughout: scale |<q, k>| and sums of |v| over the visible keys must stay
 //             under 3e38, or infinity is what comes out.
-// Accuracy    at most twice the error of a plain fp32 loop against fp64, plus 1e-6 of the largest |v|
-// Same bits   for any number of threads, any batch, any padding, on one instruction set
+// Accuracy    at most twice the error of a plain fp32 loop against fp64 (for bfloat16 one that rounds
+//             its weights to bfloat16 too), plus 1e-6 of the largest |v|, plus the rounding of out to
+//             its type: docs/numerics.md
+// Same bits   for any number of threads, any batch, any padding, packed or not, on one instruction set;
+//             sequences of at most 8 queries (decoding) may differ in bits from longer ones
 // Throws      Error, before anything is written: what was expected, what was found, the cure
 #pragma once
 
@@ -43,43 +56,58 @@ namespace fovea {
 enum class Causal : std::uint8_t { kNone, kBottomRight, kTopLeft };
 
 struct Inputs {
-  View q;  // [B, H, N, D]  float32
-  View k;  // [B, G, M, D]  float32
-  View v;  // [B, G, M, E]  float32
+  View q;  // [B, H, N, D], or packed [T, H, D]    float32, bfloat16 or float16
+  View k;  // [B, G, M, D], or packed [S, G, D]    of q's type
+  View v;  // [B, G, M, E], or packed [S, G, E]    of q's type
 
-  std::span<const std::int32_t> key_lengths;    // [B], each in [0, M]; empty: all M
-  std::span<const std::int32_t> query_lengths;  // [B], each in [0, N]; empty: all N.
-                                                // Queries past their length see no key.
-  View mask;  // bool     [B or 1, H or 1, N or 1, M or 1]; true: may see
-  View bias;  // float32  [B or 1, H or 1, N or 1, M or 1]; added to the scaled score
+  // Packed batches: [B + 1], ascending from 0 to T or S; empty: not packed.
+  std::span<const std::int32_t> query_offsets;
+  std::span<const std::int32_t> key_offsets;
+
+  // [B], each in [0, M] and [0, N] (packed: of its sequence); empty: all. Queries past their length
+  // see no key.
+  std::span<const std::int32_t> key_lengths;
+  std::span<const std::int32_t> query_lengths;
+
+  View mask;          // bool     [B or 1, H or 1, N or 1, M or 1]; true: may see
+  View bias;          // float32  [B or 1, H or 1, N or 1, M or 1]; added to the scaled score
+  View alibi_slopes;  // float32  [B or 1, H]; each finite
 
   View factor;                                // float32 [B, H, M]: see `top` and `received`
   View received_weights;                      // float32 [B, H, N]: the w of `received`
-  std::span<const std::int32_t> row_queries;  // [R], each in [0, N): the queries of `rows`
+  std::span<const std::int32_t> row_queries;  // [R], each in [0, N): the queries of `rows`, of every
+                                              // sequence; packed: each in [0, T)
 };
 
 // What is computed. (What is stored is said by Outputs alone.)
 //
-// A sliding window counts from the query's own place c among the keys, c = i + m - n (the last query's
-// place is the last key), with Causal::kTopLeft c = i:
+// A sliding window and ALiBi count from the query's own place c among the keys, c = i + m - n (the last
+// query's place is the last key), with Causal::kTopLeft c = i:
 //   query i sees key j when c - window_before <= j <= c + window_after
-// It is no n x n mask: it takes no memory, and whole blocks of keys that it hides are skipped.
+//   ALiBi takes slope_h |c - j| from the score
+// They are no n x n mask: they take no memory, and whole blocks of keys that a window hides are skipped.
+//
+// key_begin and key_end leave out all keys but [key_begin, key_end): attention over a part of the keys,
+// which fovea/merge.h puts together. Everything else, the places of queries and the indices of `top`
+// among it, still counts from key 0.
 struct Options {
   std::optional<float> scale;  // 1 / sqrt(D) unless given
   Causal causal = Causal::kNone;
   std::optional<std::int64_t> window_before;  // keys seen before the place: at least 0, else all
   std::optional<std::int64_t> window_after;   // keys seen after it, likewise
+  std::optional<std::int64_t> key_begin;      // 0 unless given
+  std::optional<std::int64_t> key_end;        // all keys unless given
 };
 
 // What is stored. A view that is not given is not computed. Highlights cost no n x n memory.
 struct Outputs {
-  MutableView out;         // [B, H, N, E]  float32
+  MutableView out;         // [B, H, N, E]  float32, or q's type
   MutableView lse;         // [B, H, N]     float32
   MutableView top_index;   // [B, H, N, K]  int32, with top_weight
   MutableView top_weight;  // [B, H, N, K]  float32, with top_index
   MutableView received;    // [B, H, M]     float32
   MutableView entropy;     // [B, H, N]     float32
-  MutableView rows;        // [B, H, R, M]  float32, for Inputs::row_queries
+  MutableView rows;        // [B, H, R, M]  float32, for Inputs::row_queries; queries packed: [R, H, M]
 };
 
 void attend(const Inputs& inputs, const Options& options, const Outputs& outputs, Threads& threads);

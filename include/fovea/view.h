@@ -11,9 +11,10 @@
 #include <string>
 #include <type_traits>
 
+#include "fovea/half.h"
+
 namespace fovea {
 
-// kBFloat16 and kFloat16 have their places; the engine says which of the types it takes.
 enum class DataType : std::uint8_t { kFloat32, kFloat64, kFloat16, kBFloat16, kInt32, kBool };
 
 // Bytes of one element.
@@ -22,7 +23,7 @@ std::size_t size_of(DataType type);
 // "float32", "bool", ...: the names that NumPy uses.
 const char* name_of(DataType type);
 
-// The DataType of a C++ type: float, double, int32_t, bool.
+// The DataType of a C++ type: float, double, Float16, BFloat16, int32_t, bool.
 template <class T>
 constexpr DataType data_type_of() {
   using U = std::remove_const_t<T>;
@@ -32,6 +33,10 @@ constexpr DataType data_type_of() {
     return DataType::kFloat64;
   } else if constexpr (std::is_same_v<U, std::int32_t>) {
     return DataType::kInt32;
+  } else if constexpr (std::is_same_v<U, Float16>) {
+    return DataType::kFloat16;
+  } else if constexpr (std::is_same_v<U, BFloat16>) {
+    return DataType::kBFloat16;
   } else {
     static_assert(std::is_same_v<U, bool>, "fovea::View: no data type for this C++ type");
     return DataType::kBool;
