@@ -11,6 +11,7 @@
 #include "reference/attend.h"
 #include "support/case.h"
 #include "support/compare.h"
+#include "support/sequence.h"
 
 namespace fovea::testing {
 namespace {
@@ -408,47 +409,9 @@ TEST(Identities, PackedEqualsEachSequenceAlone) {
         }
         continue;
       }
-      // Views of one sequence of the same arrays.
-      Inputs in = p.inputs();
-      const auto one = [&](View& view, bool packed, const std::vector<std::int32_t>& offsets) {
-        if (!view.given()) return;
-        const std::int64_t at = packed ? offsets[std::size_t(b)] : b;
-        const std::size_t size = size_of(view.type);
-        view.data = static_cast<const char*>(view.data) + std::size_t(at * view.step(0)) * size;
-        if (!packed) {
-          view.shape[0] = 1;
-          return;
-        }
-        const std::int64_t positions = offsets[std::size_t(b) + 1] - at;
-        const View all = view;  // [positions, H, width] becomes [1, H, positions, width]
-        view.rank = all.rank + 1;
-        view.shape = {1, all.size(1), positions, all.size(2)};
-        view.strides = {0, all.step(1), all.step(0), all.step(2)};
-      };
-      for (View* view : {&in.q, &in.received_weights}) {
-        one(*view, c.packed_queries, p.places.query_offsets);
-      }
-      for (View* view : {&in.k, &in.v, &in.factor}) one(*view, c.packed_keys, p.places.key_offsets);
-      const auto of_sequence = [&](View& view) {
-        if (!view.given() || view.size(0) == 1) return;
-        view.data = static_cast<const char*>(view.data) +
-                    std::size_t(b * view.step(0)) * size_of(view.type);
-        view.shape[0] = 1;
-      };
-      for (View* view : {&in.mask, &in.bias, &in.alibi_slopes}) of_sequence(*view);
-      in.query_offsets = in.key_offsets = {};
-      if (c.key_lengths) in.key_lengths = in.key_lengths.subspan(std::size_t(b), 1);
-      if (c.query_lengths) in.query_lengths = in.query_lengths.subspan(std::size_t(b), 1);
-      std::vector<std::int32_t> everyone(std::size_t(n), 0);
-      std::iota(everyone.begin(), everyone.end(), 0);
-      in.row_queries = everyone;
-      Case alone = c;
-      alone.B = 1;
-      alone.N = n;
-      alone.M = m;
-      alone.packed_queries = alone.packed_keys = false;
-      Results<double> got(alone, {}, n);
-      reference::attend(in, p.options(), got.outputs());
+      const Sequence alone(p, b);
+      Results<double> got(alone.c);
+      reference::attend(alone.inputs, alone.options, got.outputs());
       for (std::int64_t h = 0; h < c.H; ++h) {
         for (std::int64_t i = 0; i < n; ++i) {
           const std::size_t x = std::size_t(h * n + i), y = p.places.query(b, h, i);
