@@ -133,7 +133,7 @@ const std::vector<Mistake>& mistakes() {
        [](Call& c) {
          c.inputs.k = View(c.ints.data(), {2, 3, 7, 4});
        },
-       "attend: q is float32 but k is int32; q, k and v must be of one type"},
+       "attend: k is int32 but must be float32, bfloat16 or float16"},
       {"k bfloat16", [](Call& c) { c.inputs.k.type = DataType::kBFloat16; },
        "attend: q is float32 but k is bfloat16; q, k and v must be of one type"},
       {"q float16", [](Call& c) { c.inputs.q.type = DataType::kFloat16; },
@@ -339,19 +339,17 @@ const std::vector<Mistake>& mistakes() {
        "attend: window_after is -2 but must be at least 0: leave it out for no limit"},
       // parts
       {"a part that begins before key 0", [](Call& c) { c.options.key_begin = -1; },
-       "attend: key_begin is -1 but must be in [0, M] = [0, 7]"},
+       "attend: key_begin and key_end are -1 and 7 but must be 0 <= key_begin <= key_end"},
       {"a part that begins after the last key", [](Call& c) { c.options.key_begin = 8; },
-       "attend: key_begin is 8 but must be in [0, M] = [0, 7]"},
-      {"a part that ends after the last key", [](Call& c) { c.options.key_end = 8; },
-       "attend: key_end is 8 but must be in [0, M] = [0, 7]"},
+       "attend: key_begin and key_end are 8 and 7 but must be 0 <= key_begin <= key_end"},
       {"a part that ends before key 0", [](Call& c) { c.options.key_end = -2; },
-       "attend: key_end is -2 but must be in [0, M] = [0, 7]"},
+       "attend: key_begin and key_end are 0 and -2 but must be 0 <= key_begin <= key_end"},
       {"a part that ends before it begins",
        [](Call& c) {
          c.options.key_begin = 3;
          c.options.key_end = 2;
        },
-       "attend: key_end is 2 but key_begin is 3: a part cannot end before it begins"},
+       "attend: key_begin and key_end are 3 and 2 but must be 0 <= key_begin <= key_end"},
       // ALiBi
       {"slopes in float64",
        [](Call& c) {
@@ -383,10 +381,12 @@ const std::vector<Mistake>& mistakes() {
       // offsets where nothing is packed
       {"query offsets for padded queries",
        [](Call& c) { c.inputs.query_offsets = std::span(c.ints).first(3); },
-       "attend: q is [2, 6, 5, 4] but must have 3 dimensions [T, H, D]"},
+       "attend: q is [2, 6, 5, 4] but must have 3 dimensions [T, H, D], as query_offsets are "
+       "given"},
       {"key offsets for padded keys",
        [](Call& c) { c.inputs.key_offsets = std::span(c.ints).first(3); },
-       "attend: k is [2, 3, 7, 4] but must have 3 dimensions [S, G, D]"},
+       "attend: k is [2, 3, 7, 4] but must have 3 dimensions [S, G, D], as key_offsets are "
+       "given"},
   };
   return kMistakes;
 }
@@ -402,7 +402,8 @@ const std::vector<Mistake>& packed_mistakes() {
        [](Call& c) {
          c.inputs.v = View(c.floats.data(), {2, 3, 7, 8});
        },
-       "attend: v is [2, 3, 7, 8] but must have 3 dimensions [S, G, E]"},
+       "attend: v is [2, 3, 7, 8] but must have 3 dimensions [S, G, E], as key_offsets are "
+       "given"},
       {"v of another length",
        [](Call& c) {
          c.inputs.v = View(c.floats.data(), {12, 3, 8});
@@ -425,7 +426,7 @@ const std::vector<Mistake>& packed_mistakes() {
       // offsets
       {"query offsets that do not begin at 0",
        [](Call& c) { c.problem.places.query_offsets[0] = 1; },
-       "attend: query_offsets must ascend from 0 to 8, the rows of q, but query_offsets[0] is 1"},
+       "attend: query_offsets must ascend from 0 to 8, the rows of q, but begins with 1"},
       {"query offsets that fall", [](Call& c) { c.problem.places.query_offsets[1] = 9; },
        "attend: query_offsets must ascend from 0 to 8, the rows of q, but query_offsets[2] is 8 "
        "after 9"},
@@ -434,47 +435,43 @@ const std::vector<Mistake>& packed_mistakes() {
        "after 0"},
       {"query offsets that leave queries out",
        [](Call& c) { c.problem.places.query_offsets[2] = 7; },
-       "attend: query_offsets must ascend from 0 to 8, the rows of q, but query_offsets[2], the "
-       "last, is 7"},
+       "attend: query_offsets must ascend from 0 to 8, the rows of q, but ends with 7"},
       {"query offsets beyond q", [](Call& c) { c.problem.places.query_offsets[2] = 9; },
-       "attend: query_offsets must ascend from 0 to 8, the rows of q, but query_offsets[2], the "
-       "last, is 9"},
+       "attend: query_offsets must ascend from 0 to 8, the rows of q, but ends with 9"},
       {"key offsets that fall", [](Call& c) { c.problem.places.key_offsets[1] = 12; },
        "attend: key_offsets must ascend from 0 to 11, the rows of k, but key_offsets[2] is 11 "
        "after 12"},
       {"key offsets that leave keys out", [](Call& c) { c.problem.places.key_offsets[2] = 10; },
-       "attend: key_offsets must ascend from 0 to 11, the rows of k, but key_offsets[2], the last, "
-       "is 10"},
+       "attend: key_offsets must ascend from 0 to 11, the rows of k, but ends with 10"},
       {"offsets of two batches",
        [](Call& c) {
          c.ints[1] = 4;
          c.ints[2] = c.ints[3] = 11;
          c.inputs.key_offsets = std::span(c.ints).first(4);
        },
-       "attend: key_offsets has 4 entries but query_offsets has 3; both must have one more than "
-       "there are sequences"},
+       "attend: k has batch 3 but q has batch 2 (q [8, 6, 4], k [11, 3, 4])"},
       {"more query offsets than k has sequences",
        [](Call& c) {
          c.inputs.key_offsets = {};
          c.inputs.k = View(c.floats.data(), {3, 3, 7, 4});
          c.inputs.v = View(c.floats.data(), {3, 3, 7, 8});
        },
-       "attend: query_offsets has 3 entries but k has batch 3, which takes 4"},
+       "attend: k has batch 3 but q has batch 2 (q [8, 6, 4], k [3, 3, 7, 4])"},
       {"more key offsets than q has sequences",
        [](Call& c) {
          c.inputs.query_offsets = {};
          c.inputs.q = View(c.floats.data(), {1, 6, 5, 4});
        },
-       "attend: key_offsets has 3 entries but q has batch 1, which takes 2"},
+       "attend: k has batch 2 but q has batch 1 (q [1, 6, 5, 4], k [11, 3, 4])"},
       // lengths and rows
       {"too few key lengths", [](Call& c) { c.inputs.key_lengths = std::span(c.ints).first(1); },
        "attend: key_lengths has 1 entries but the batch has 2"},
       {"a key length beyond its sequence", [](Call& c) { c.problem.key_lengths[0] = 5; },
-       "attend: key_lengths[0] is 5 but must be in [0, 4], the keys of sequence 0"},
+       "attend: key_lengths[0] is 5 but must be in [0, 4], what sequence 0 has"},
       {"a key length below 0", [](Call& c) { c.problem.key_lengths[1] = -1; },
-       "attend: key_lengths[1] is -1 but must be in [0, 7], the keys of sequence 1"},
+       "attend: key_lengths[1] is -1 but must be in [0, 7], what sequence 1 has"},
       {"a query length beyond its sequence", [](Call& c) { c.problem.query_lengths[1] = 4; },
-       "attend: query_lengths[1] is 4 but must be in [0, 3], the queries of sequence 1"},
+       "attend: query_lengths[1] is 4 but must be in [0, 3], what sequence 1 has"},
       {"a row query beyond T", [](Call& c) { c.problem.row_queries[1] = 8; },
        "attend: row_queries[1] is 8 but must be in [0, T - 1] = [0, 7]"},
       {"a row query below 0", [](Call& c) { c.problem.row_queries[0] = -1; },
@@ -547,8 +544,6 @@ const std::vector<Mistake>& packed_mistakes() {
          c.outputs.rows = MutableView(c.floats.data(), {2, 6, 11});
        },
        "attend: rows is [2, 6, 11] but must be [R, H, M] = [2, 6, 7]"},
-      {"a part beyond the longest sequence", [](Call& c) { c.options.key_end = 8; },
-       "attend: key_end is 8 but must be in [0, M] = [0, 7]"},
   };
   return kMistakes;
 }
