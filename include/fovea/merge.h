@@ -11,7 +11,8 @@
 //           asked of every part; out, entropy and top where they are merged. Any of float32, bfloat16 and
 //           float16 for each out.
 // Parts     in the order of their keys: ties of `top` go to the part that comes first. No two parts may
-//           share a key.
+//           share a key. Indices of top are taken as they stand: where a part is an array of its own, add
+//           the number of keys before it first.
 // Edge      A query that sees no key in a part has lse -inf there, and nothing else of it is read. One
 //           that sees none in any part gives what attend gives for it. NaN in a part's lse makes the
 //           whole row NaN (of `top` the weights), and so does +inf; NaN in out or entropy stays where
@@ -20,7 +21,8 @@
 // Accuracy  lse is rounded to float32, which puts w_a off by relative 6e-8 |lse_a|; besides that 1.2e-7
 //           of the largest |out_a| for each part, and the rounding of out to its type. Parts in bfloat16
 //           or float16 are rounded already: store float32. Keys whose weights differ by no more than
-//           that may change places in `top`. One part alone gives its own bits.
+//           that, or that their part stores as 0, may change places in `top`. One part alone gives its
+//           own bits.
 // Same bits for any number of threads
 // Throws    Error, before anything is written
 #pragma once
