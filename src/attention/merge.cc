@@ -132,7 +132,7 @@ void merge_top(const Merge& m, const MergeRow& row, Scratch& s) {
     double best_rank = 0;
     std::size_t best = m.parts.size();
     for (std::size_t a = 0; a < m.parts.size(); ++a) {
-      if (s.lse[a] == kHidden || s.taken[a] == m.z.K) continue;
+      if (s.lse[a] == kHidden) continue;
       const std::int32_t key = row_in<const std::int32_t>(m, m.parts[a].top_index, row)[s.taken[a]];
       if (key < 0) continue;
       const double weight = s.weight[a] * static_cast<double>(row_in<const float>(
