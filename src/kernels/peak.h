@@ -11,4 +11,8 @@ namespace fovea::kernels {
 // floating-point operations they were (a multiply-add is two).
 std::int64_t run_multiply_adds(Isa isa, std::int64_t rounds);
 
+// The same for products of bfloat16 summed in float32, by the instructions made for them; 0 where `isa`
+// on this CPU has none, or the kernels do not use them.
+inline std::int64_t run_bfloat16_multiply_adds(Isa, std::int64_t) { return 0; }
+
 }  // namespace fovea::kernels
