@@ -154,6 +154,7 @@ kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h) {
   sweep.masked = in.mask.given();
   sweep.biased = in.bias.given();
   sweep.sloped = in.alibi_slopes.given();
+  sweep.few = length(in.query_lengths, query_room(call, b), b) <= kernels::kFewQueries;
   sweep.known = call.lse.given();
   if (sweep.masked && in.mask.size(3) > 1) sweep.mask_step = in.mask.step(3);
   if (sweep.biased && in.bias.size(3) > 1) sweep.bias_step = in.bias.step(3);

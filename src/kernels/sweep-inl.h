@@ -46,7 +46,7 @@ inline void prepare(State& s, std::int64_t begin) {
   } else {
     for (std::int64_t j = 0; j < s.block.keys; ++j) s.seen[j] = begin + j >= s.first;
   }
-  if (!s.keys_in_place) pack_keys<Operands>(a, s.block, s.seen, s.words, s.w.keys);
+  if (!a.few) pack_keys<Operands>(a, s.block, s.seen, s.words, s.w.keys);
   if (a.v != nullptr && !s.values_in_place) {
     s.block.finite = pack_values<Operands>(a, s.block, s.seen, s.w.values, s.w.value_step);
   }
@@ -63,7 +63,7 @@ inline void prepare(State& s, std::int64_t begin) {
 template <class Operands, bool kEntropy, bool kTop>
 inline void sweep_tile(const State& s, const TileRows& t) {
   const Weights weights = weights_of<Operands>(s, t);
-  const bool full = t.count == kTileRows && s.added == nullptr && !s.scaled && !s.keys_in_place;
+  const bool full = t.count == kTileRows && s.added == nullptr && !s.scaled && !s.a.few;
   constexpr std::int64_t kPanel = kTileVectors * kLanes;
   const std::int64_t of_block = rounded_up(s.block.keys, kLanes);
   const std::int64_t first = t.first / kPanel * kPanel;
@@ -71,25 +71,25 @@ inline void sweep_tile(const State& s, const TileRows& t) {
   const bool waits = kTop && some_wait_for_block(s, t);
   for (std::int64_t from = first; from < t.keys; from += kPanel) {
     float* scores = s.w.scores + (waits ? from : 0);
-    if (full && from >= t.first_of_all && from + kPanel <= t.keys_of_all) {
-      const std::uint32_t above =
-          weigh_full_tile<Operands, kEntropy, kTop>(s, weights, t.begin, from, scores);
-      if (above == kOverLimit) {
-        weigh_panel<Operands, kEntropy>(s, weights, t, first, from, kTileVectors, scores);
-      } else if (kTop) {
-        offer_panel(s, t, above, from, scores);
-      }
-      continue;
-    }
     const std::int64_t vectors = smaller(kPanel, of_block - from) / kLanes;
-    score_panel<Operands>(s, t, from, vectors, scores);
-    if (s.added != nullptr || s.scaled || from < t.first_of_all ||
-        from + vectors * kLanes > t.keys_of_all) {
-      for (int r = 0; r < t.count; ++r) {
+    std::uint32_t above = kOverLimit;
+    if (full && from >= t.first_of_all && from + kPanel <= t.keys_of_all) {
+      above = weigh_full_tile<Operands, kEntropy, kTop>(s, weights, t.begin, from, scores);
+      if (kTop && above != kOverLimit) offer_panel(s, t, above, from, scores);
+    } else {
+      score_panel<Operands>(s, t, from, vectors, scores);
+      const bool hides = from < t.first_of_all || from + vectors * kLanes > t.keys_of_all;
+      for (int r = 0; (hides || s.added != nullptr || s.scaled) && r < t.count; ++r) {
         adjust(s, t.begin + r, from, vectors, scores + r * kKeys);
       }
     }
-    weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors, scores);
+    if (above == kOverLimit) {
+      weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors, scores);
+    }
+    if (s.a.v != nullptr && s.values_in_place) {  // while they are near
+      blend_rows<Operands>(s, weights, t, larger(t.first, from),
+                           smaller(t.keys, from + vectors * kLanes));
+    }
   }
   if (waits) offer_block(s, t, first);
   if (s.keeps) {
@@ -98,7 +98,12 @@ inline void sweep_tile(const State& s, const TileRows& t) {
           s.w.limit[r] == kHidden ? kHidden : s.w.base[r];
     }
   }
-  if (s.a.v != nullptr) blend_rows<Operands>(s, weights, t);
+  if (s.a.v == nullptr || s.values_in_place) return;
+  if (s.block.finite) {
+    blend_rows<Operands>(s, weights, t, t.first, t.keys);
+  } else {
+    blend_careful<Operands>(s, weights, t);
+  }
 }
 
 // All rows see the same keys: nothing is hidden from one and seen by another.
@@ -131,11 +136,10 @@ void sweep(const Sweep& a) {
   s.scale = s.scaled || a.scale == 0 ? 1 : a.scale < 0 ? -a.scale : a.scale;
   s.unit = static_cast<float>(s.scale * kLog2e);
   s.reach = kReach / s.unit;
-  // Copies cost more than they save where each key is used once (decoding), or few times.
-  const bool alike = Operands::kInPlace && sees_alike(a);
-  s.keys_in_place = alike && a.row_count <= kTileRows;
-  s.values_in_place = alike && a.value_width % kLanes == 0 &&
-                      (s.keys_in_place || (Operands::kDepth == 1 && a.row_count <= 8 * kTileRows));
+  // Copies cost more than they save where each value is used once (decoding), or few times.
+  s.values_in_place =
+      sees_alike(a) && a.value_width % kLanes == 0 &&
+      (a.row_count <= kTileRows || (a.type == Number::kFloat32 && a.row_count <= 8 * kTileRows));
   start<Operands>(s);
   for (s.block_at = 0; s.block_at < s.blocks; ++s.block_at) {
     prepare<Operands>(s, (s.first / kKeys + s.block_at) * kKeys);

@@ -21,6 +21,10 @@ inline constexpr int kQueries = 384;
 // 4 L2.
 inline constexpr int kKeys = 256;
 
+// Queries of a sequence (decoding) whose keys are not packed: products are then taken along the width,
+// which gives other bits. So it must not depend on anything but the sequence's own number of queries.
+inline constexpr int kFewQueries = 8;
+
 // Weights that one sweep keeps at most, in floats (12 MiB), where it is asked for column sums or whole
 // rows: see rows_that_fit.
 inline constexpr std::int64_t kKeptWeights = std::int64_t{kQueries} * 8192;
@@ -67,6 +71,9 @@ struct Sweep {
   bool sloped = false;  // rows have a slope
   std::int64_t mask_step = 0;
   std::int64_t bias_step = 0;
+
+  bool few =
+      false;  // rows of sequences of at most kFewQueries queries: keys are read where they lie
 
   bool known = false;  // rows have known_lse: their p are known before the sweep; nothing but
                        // received, wholes, top and entropy then
