@@ -166,11 +166,21 @@ inline void score_panel(const State& s, const TileRows& t, std::int64_t from, st
   kTiles<Operands>.scores[t.count - 1][vectors - 1](q, s.words, s.w.keys + from * s.words, scores);
 }
 
-// Products become the scores of row r: scaled, with what is added, -inf where it does not see the key.
-inline void adjust(const State& s, int r, std::int64_t from, std::int64_t vectors, float* scores) {
+// Keys that row r does not see by its range score -inf.
+inline void hide(const State& s, int r, std::int64_t from, std::int64_t vectors, float* scores) {
+  const std::int64_t seen = seen_by(s, r) - from;
+  const std::int64_t unseen = unseen_by(s, r) - from;
+  for (std::int64_t j = larger(0, seen) / kLanes * kLanes; j < vectors * kLanes; j += kLanes) {
+    store(scores + j, pick_first(larger(0, seen - j), load(scores + j), all(kHidden)));
+  }
+  for (std::int64_t j = 0; j < smaller(unseen, vectors * kLanes); j += kLanes) {
+    store(scores + j, pick_first(smaller(kLanes, unseen - j), all(kHidden), load(scores + j)));
+  }
+}
+
+// Products become scores: scaled, with what is added, -inf where mask or bias hides the key.
+inline void add(const State& s, int r, std::int64_t from, std::int64_t vectors, float* scores) {
   const Row& row = s.a.rows[r];
-  const std::int64_t seen = seen_by(s, r);
-  const std::int64_t unseen = unseen_by(s, r);
   const Floats scale = all(s.a.scale < 0 ? -s.a.scale : s.a.scale);
   for (std::int64_t i = 0; i < vectors; ++i) {
     const std::int64_t j = from + i * kLanes;
@@ -187,26 +197,26 @@ inline void adjust(const State& s, int r, std::int64_t from, std::int64_t vector
       }
     }
     if (s.added != nullptr) x = pick_where_equal(added, all(kHidden), all(kHidden), x);
-    if (seen < j + kLanes) x = pick_first(larger(0, seen - j), x, all(kHidden));
-    if (unseen > j) x = pick_first(smaller(kLanes, unseen - j), all(kHidden), x);
     store(scores + i * kLanes, x);
   }
 }
 
 // The base of row r becomes its largest score so far, and what was counted from the old one shrinks:
 // the sums, and the weights of this block, from its key `first` on, that have not met their values.
+// The first base of a row: nothing was counted yet.
+inline void set_base(const State& s, int row, float most) {
+  s.w.base[row] = most;
+  s.w.limit[row] = most + s.reach;
+  s.w.anchor[row] = most;
+}
+
 template <class Operands>
 [[gnu::noinline]] void move_base(const State& s, const Weights& weights, const TileRows& t, int r,
                                  std::int64_t first, std::int64_t from, float most) {
   const int row = t.begin + r;
-  const bool fresh = s.w.limit[row] == kHidden;
   const float step = (s.w.base[row] - most) * s.unit;
   s.w.base[row] = most;
   s.w.limit[row] = most + s.reach;
-  if (fresh) {
-    s.w.anchor[row] = most;
-    return;
-  }
   float lanes[kLanes];
   store(lanes, exp2(all(step)));
   const float grow = lanes[0];
@@ -304,13 +314,19 @@ inline void weigh_panel(const State& s, const Weights& weights, const TileRows& 
     const float* scores = of_panel + r * kKeys;
     Floats most = load(scores);
     for (std::int64_t i = 1; i < vectors; ++i) most = max(load(scores + i * kLanes), most);
-    if (greater(most, all(bar_of(s, row))) != 0) {
-      if (greater(most, all(s.w.limit[row])) != 0) {
+    if (greater(most, all(bar_of(s, row))) == 0) continue;
+    if (greater(most, all(s.w.limit[row])) != 0) {
+      if (s.w.limit[row] == kHidden) {
+        set_base(s, row, max_of(most));
+      } else {
         move_base<Operands>(s, weights, t, r, first, from, max_of(most));
       }
-      if (s.a.top > 0 && !waits_for_block(s, row)) offer_row(s, t, r, from, vectors, scores);
     }
-    Weigh<kEntropy> weigh(s, row);
+    if (s.a.top > 0 && !waits_for_block(s, row)) offer_row(s, t, r, from, vectors, scores);
+  }
+  for (int r = 0; r < t.count; ++r) {
+    const float* scores = of_panel + r * kKeys;
+    Weigh<kEntropy> weigh(s, t.begin + r);
     float* words = weights.words + (r * kKeys + from) / Operands::kDepth;
     float* kept = weights.kept == nullptr ? nullptr : weights.kept + r * kKeys + from;
     for (std::int64_t i = 0; i < vectors; ++i) {
@@ -318,7 +334,7 @@ inline void weigh_panel(const State& s, const Weights& weights, const TileRows& 
       Operands::store_weights(words + i * kLanes / Operands::kDepth, p);
       if (kept != nullptr) store(kept + i * kLanes, p);
     }
-    weigh.store_sums(s, row);
+    weigh.store_sums(s, t.begin + r);
   }
 }
 

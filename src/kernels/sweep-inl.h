@@ -31,6 +31,7 @@
 #include "kernels/top-inl.h"
 #include "kernels/state-inl.h"
 #include "kernels/softmax-inl.h"
+#include "kernels/parts-inl.h"
 #include "kernels/results-inl.h"
 // clang-format on
 
@@ -40,10 +41,11 @@ namespace {
 template <class Operands>
 inline void prepare(State& s, std::int64_t begin) {
   const Sweep& a = s.a;
-  s.block = Block{begin, smaller(kKeys, s.keys - begin), true};
+  s.block = Block{.begin = begin, .keys = smaller(kKeys, s.keys - begin)};
   if (s.added != nullptr) {
     add_rows(a, s.block, s.w.added, s.seen);
   } else {
+    s.block.all_seen = begin >= s.first;
     for (std::int64_t j = 0; j < s.block.keys; ++j) s.seen[j] = begin + j >= s.first;
   }
   if (!a.few) pack_keys<Operands>(a, s.block, s.seen, s.words, s.w.keys);
@@ -79,8 +81,10 @@ inline void sweep_tile(const State& s, const TileRows& t) {
     } else {
       score_panel<Operands>(s, t, from, vectors, scores);
       const bool hides = from < t.first_of_all || from + vectors * kLanes > t.keys_of_all;
-      for (int r = 0; (hides || s.added != nullptr || s.scaled) && r < t.count; ++r) {
-        adjust(s, t.begin + r, from, vectors, scores + r * kKeys);
+      for (int r = 0; r < t.count; ++r) {
+        float* row = scores + r * kKeys;
+        if (s.added != nullptr || s.scaled) add(s, t.begin + r, from, vectors, row);
+        if (hides) hide(s, t.begin + r, from, vectors, row);
       }
     }
     if (above == kOverLimit) {
@@ -116,6 +120,45 @@ inline bool sees_alike(const Sweep& a) {
   return true;
 }
 
+// Blocks [begin, end), counted from that of the first key.
+template <class Operands>
+inline void sweep_blocks(State& s, std::int64_t begin, std::int64_t end) {
+  const Sweep& a = s.a;
+  for (s.block_at = begin; s.block_at < end; ++s.block_at) {
+    prepare<Operands>(s, (s.first / kKeys + s.block_at) * kKeys);
+    for (int r = 0; r < a.row_count; r += kTileRows) {
+      const TileRows t = tile_at(s, r);
+      if (t.keys == 0) continue;
+      if (a.top > 0) {
+        a.entropy ? sweep_tile<Operands, true, true>(s, t)
+                  : sweep_tile<Operands, false, true>(s, t);
+      } else {
+        a.entropy ? sweep_tile<Operands, true, false>(s, t)
+                  : sweep_tile<Operands, false, false>(s, t);
+      }
+    }
+  }
+}
+
+// Rows of few queries: part by part, each from nothing; then all together.
+template <class Operands>
+inline void sweep_parts(State& s) {
+  const Sweep& a = s.a;
+  float* partials = a.stage == Sweep::Stage::kWhole ? s.w.partials : a.partials;
+  for (std::int64_t part = 0; part < parts_of(s.keys); ++part) {
+    if (a.stage == Sweep::Stage::kMerge) break;
+    if (a.stage == Sweep::Stage::kPart && part != a.part) continue;
+    const std::int64_t first = s.first / kKeys;
+    const auto block = [&](std::int64_t at) {
+      return larger(0, smaller(s.blocks, at * (kPartKeys / kKeys) - first));
+    };
+    start<Operands>(s);
+    sweep_blocks<Operands>(s, block(part), block(part + 1));
+    put_partials(s, partials, part);
+  }
+  if (a.stage != Sweep::Stage::kPart) absorb_partials<Operands>(s, partials);
+}
+
 template <class Operands>
 void sweep(const Sweep& a) {
   State s{.a = a, .words = (a.width + Operands::kDepth - 1) / Operands::kDepth};
@@ -140,21 +183,13 @@ void sweep(const Sweep& a) {
   s.values_in_place =
       sees_alike(a) && a.value_width % kLanes == 0 &&
       (a.row_count <= kTileRows || (a.type == Number::kFloat32 && a.row_count <= 8 * kTileRows));
-  start<Operands>(s);
-  for (s.block_at = 0; s.block_at < s.blocks; ++s.block_at) {
-    prepare<Operands>(s, (s.first / kKeys + s.block_at) * kKeys);
-    for (int r = 0; r < a.row_count; r += kTileRows) {
-      const TileRows t = tile_at(s, r);
-      if (t.keys == 0) continue;
-      if (a.top > 0) {
-        a.entropy ? sweep_tile<Operands, true, true>(s, t)
-                  : sweep_tile<Operands, false, true>(s, t);
-      } else {
-        a.entropy ? sweep_tile<Operands, true, false>(s, t)
-                  : sweep_tile<Operands, false, false>(s, t);
-      }
-    }
+  if (a.few && (a.stage != Sweep::Stage::kWhole || s.keys > kPartKeys)) {
+    sweep_parts<Operands>(s);
+  } else {
+    start<Operands>(s);
+    sweep_blocks<Operands>(s, 0, s.blocks);
   }
+  if (a.stage == Sweep::Stage::kPart) return;
   finish(s);
   if (s.keeps) take_weights(s);
 }
