@@ -245,17 +245,20 @@ std::string row_text(const Situation& s, DataType type, const Measured& m) {
   return text;
 }
 
+[[noreturn]] void refuse(const std::string& name) {
+  std::string names;
+  for (const std::string& known : bench_situations()) {
+    if (!names.empty()) names += ", ";
+    names += known;
+  }
+  throw Error("bench: no situation is called '" + name + "'; there are " + names);
+}
+
 std::vector<const Situation*> chosen(const BenchRequest& request) {
   std::vector<const Situation*> list;
   for (const std::string& name : request.only) {
     const Situation* s = measure::situation_of(name);
-    if (s == nullptr) {
-      std::string names;
-      for (const std::string& known : bench_situations()) {
-        names += (names.empty() ? "" : ", ") + known;
-      }
-      throw Error("bench: no situation is called '" + name + "'; there are " + names);
-    }
+    if (s == nullptr) refuse(name);
     list.push_back(s);
   }
   if (!list.empty()) return list;

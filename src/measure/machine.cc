@@ -14,6 +14,7 @@
 #include <functional>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <set>
 #include <thread>
 
@@ -80,6 +81,7 @@ std::vector<Cache> caches() {
     }
   }
   std::vector<Cache> list;
+  list.reserve(kinds.size());
   for (const auto& [key, kind] : kinds) list.push_back(kind);
   return list;
 }
@@ -174,10 +176,12 @@ ReadMemory::ReadMemory(const Machine& machine, bool huge_pages, Threads& threads
   data_ = aligned_array<std::uint64_t>(static_cast<std::size_t>(bytes_) / 8);
 #if defined(MADV_HUGEPAGE)
   if (huge_pages) {
-    const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-    const auto first = (reinterpret_cast<std::uintptr_t>(data_.get()) + page - 1) / page * page;
-    static_cast<void>(madvise(reinterpret_cast<void*>(first),
-                              static_cast<std::size_t>(bytes_) - page, MADV_HUGEPAGE));
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    void* first = data_.get();  // of the whole pages
+    std::size_t size = static_cast<std::size_t>(bytes_);
+    if (std::align(page, page, first, size) != nullptr) {
+      static_cast<void>(madvise(first, size / page * page, MADV_HUGEPAGE));
+    }
   }
 #endif
   // Each thread touches what it will read: the memory then lies near it.
