@@ -306,7 +306,6 @@ NB_MODULE(_engine, m) {
         "top_weight"_a.none(), "received"_a.none(), "entropy"_a.none(), "rows"_a.none(),
         "threads"_a);
   m.def("empty", &empty, "shape"_a, "dtype"_a);
-  m.def("threads_available", &available_processors);
 
   m.def("isa", [] { return std::string(name_of(current_isa())); });
   m.def("set_isa", [](const std::string& name) { set_isa(isa_from_name(name)); }, "name"_a);

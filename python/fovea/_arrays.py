@@ -16,6 +16,7 @@ from . import _engine
 FLOATS = ("float32", "bfloat16", "float16")
 
 Error = _engine.Error
+Integers = np.ndarray[Any, np.dtype[np.int32]]
 
 
 def torch_of(x: Any) -> Any:
@@ -33,49 +34,54 @@ def _cast_text(name: str, x: Any, dtype: str) -> str:
     if torch_of(x) is not None:
         return f"{name}.to(torch.{dtype})"
     if isinstance(x, np.ndarray):
-        return f"{name}.astype(numpy.{dtype})"
+        return f"{name}.astype({'bool' if dtype == 'bool' else 'numpy.' + dtype})"
     return f"{name} as {dtype}"
 
 
 def read(what: str, name: str, x: Any, types: Sequence[str], *, writable: bool = False,
          instead: str = "") -> _engine.Array:
     """x as the engine reads it, of one of `types`. `instead`: a sentence for another type, {cast} filled in."""
-    is_bfloat16 = False
-    source = x
-    if isinstance(x, np.ndarray):
-        if isinstance(x, np.ma.MaskedArray):
-            raise Error(f"{what}: {name} is a masked array, whose mask would be lost: pass {name}.data, and "
-                        "what may be seen as mask=")
-        if writable and not x.flags.writeable:
-            raise Error(f"{what}: {name} is read-only but results are written to it: pass a writable array")
-        if x.dtype.name == "bfloat16":  # ml_dtypes; NumPy exports no such type, so its bits travel
-            is_bfloat16 = True
-            source = x.view(np.uint16)
-        elif not x.dtype.isnative:
-            raise Error(f"{what}: {name} has the other byte order: pass "
-                        f"{name}.astype({name}.dtype.newbyteorder('='))")
-        if x.dtype.itemsize and any(step % x.dtype.itemsize for step in x.strides):
-            raise Error(f"{what}: {name} has strides {shape_text(x.strides)}, in bytes, that are no multiples "
-                        f"of its element size {x.dtype.itemsize}: pass {name}.copy()")
-    elif hasattr(x, "__dlpack__"):
-        if getattr(x, "requires_grad", False) is True:
-            raise Error(f"{what}: {name} requires a gradient, which fovea does not compute: pass {name}.detach()")
-        if getattr(x, "is_cpu", True) is False:
-            raise Error(f"{what}: {name} is on {x.device} but fovea computes on the CPU: pass {name}.cpu()")
-    else:
-        raise TypeError(f"{what}: {name} is a {type(x).__name__} but must be an array: NumPy's, torch's or any "
-                        "that has __dlpack__")
+    # The usual case goes straight through; what is wrong is looked into only once something is.
+    numpy = isinstance(x, np.ndarray)
+    is_bfloat16 = numpy and x.dtype.kind == "V" and x.dtype.name == "bfloat16"
+    if numpy and type(x) is not np.ndarray and isinstance(x, np.ma.MaskedArray):
+        raise Error(f"{what}: {name} is a masked array, whose mask would be lost: pass {name}.data, and what may be "
+                    "seen as mask=")
+    if not numpy and getattr(x, "requires_grad", False) is True:
+        torch = torch_of(x)
+        if torch is None or torch.is_grad_enabled():
+            raise Error(f"{what}: {name} requires a gradient, which fovea does not compute: pass {name}.detach(), or "
+                        "call under torch.no_grad()")
+        x = x.detach()
     try:
-        array = _engine.Array(source, writable, is_bfloat16)
+        # ml_dtypes' bfloat16 is none of NumPy's own types, so no protocol takes it: its bits travel.
+        array = _engine.Array(x.view(np.uint16) if is_bfloat16 else x, writable, is_bfloat16)
     except BufferError:
-        raise Error(f"{what}: {name} cannot be read through DLPack{_why_not(source)}") from None
+        raise _refusal(what, name, x, writable) from None
     if not array.on_cpu:
-        raise Error(f"{what}: {name} is not in the CPU's memory, where fovea computes: copy it there")
+        raise Error(f"{what}: {name} is on {getattr(x, 'device', 'another device')} but fovea computes on the CPU: "
+                    f"copy it there" + (f", {name}.cpu()" if torch_of(x) is not None else ""))
     if array.dtype not in types:
         instead = instead or "must be " + " or ".join(types) + ": pass {cast}"
-        found = str(x.dtype) if isinstance(x, np.ndarray) else array.dtype
-        raise Error(f"{what}: {name} is {found} but " + instead.format(cast=_cast_text(name, x, types[0])))
+        raise Error(f"{what}: {name} is {array.dtype} but " + instead.format(cast=_cast_text(name, x, types[0])))
     return array
+
+
+def _refusal(what: str, name: str, x: Any, writable: bool) -> Exception:
+    """Why x could not be read."""
+    if isinstance(x, np.ndarray):
+        if writable and not x.flags.writeable:
+            return Error(f"{what}: {name} is read-only but results are written to it: pass a writable array")
+        if not x.dtype.isnative:
+            return Error(f"{what}: {name} has the other byte order: pass {name}.astype({name}.dtype.newbyteorder('='))")
+        if any(step % x.dtype.itemsize for step in x.strides):
+            return Error(f"{what}: {name} has strides {shape_text(x.strides)}, in bytes, that are no multiples of its "
+                         f"element size {x.dtype.itemsize}: pass {name}.copy()")
+        return Error(f"{what}: {name} holds {x.dtype}, which is no type of numbers that fovea knows")
+    if hasattr(x, "__dlpack__"):
+        return Error(f"{what}: {name} cannot be read{_why_not(x)}")
+    return TypeError(f"{what}: {name} is a {type(x).__name__} but must be an array: NumPy's, torch's or any that has "
+                     "__dlpack__")
 
 
 def _why_not(x: Any) -> str:
@@ -106,7 +112,7 @@ def read_numbers(what: str, name: str, x: Any) -> _engine.Array:
     return read(what, name, x, ("float32",))
 
 
-def read_integers(what: str, name: str, x: Any) -> Optional[np.ndarray[Any, np.dtype[np.int32]]]:
+def read_integers(what: str, name: str, x: Any) -> Optional[Integers]:
     """A short list (lengths, offsets, rows) as int32. The only thing that is copied."""
     if x is None:
         return None
@@ -134,7 +140,7 @@ def dtype_name(what: str, name: str, dtype: Any) -> str:
     if isinstance(dtype, str):
         return dtype
     try:
-        return np.dtype(dtype).name
+        return str(np.dtype(dtype).name)
     except TypeError:
         raise TypeError(f"{what}: {name} is {dtype!r} but must be a type, as in {name}='float32'") from None
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import Any, Dict, Generic, List, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Dict, Generic, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 import numpy as np
 
 from . import _engine
-from ._arrays import (Error, Kind, dtype_name, kind_of, read, read_floats, read_integers, read_mask, read_numbers,
+from ._arrays import (Error, Integers, Kind, dtype_name, kind_of, read, read_floats, read_integers, read_mask, read_numbers,
                       shape_text)
 
 A = TypeVar("A")
@@ -35,7 +35,7 @@ class Attention(Generic[A]):
     ==========  ====================  =======================================================
     """
 
-    out: Optional[A] = None
+    out: Optional[A]
     lse: Optional[A] = None
     top_index: Optional[A] = None
     top_weight: Optional[A] = None
@@ -48,8 +48,7 @@ class Attention(Generic[A]):
         return f"fovea.Attention({', '.join(given)})"
 
 
-@dataclass(frozen=True)
-class _Sizes:
+class _Sizes(NamedTuple):
     """What the shapes of results follow from."""
 
     queries: Tuple[int, ...]  # shape of q without its width: [..., H, N] or [T, H]
@@ -64,29 +63,55 @@ def _broadcast(what: str, name: str, array: _engine.Array, shape: Tuple[int, ...
         raise Error(f"{what}: {name} is {shape_text(array.shape)} but must broadcast to {shape_text(shape)}") from None
 
 
+def _of_scores(what: str, name: str, array: _engine.Array) -> _engine.Array:
+    if len(array.shape) > 4:
+        raise Error(f"{what}: {name} is {shape_text(array.shape)} but must broadcast to [B, H, N, M]")
+    return array
+
+
 def _check_rank(what: str, name: str, array: _engine.Array, packed: bool, other_packed: bool, rank: int) -> None:
-    letters = {"q": "HND", "k": "GMD", "v": "GME"}[name]
-    found = f"{what}: {name} is {shape_text(array.shape)} but must be "
     count = len(array.shape)
+    if count == (3 if packed else 4 if other_packed else rank) and 2 <= count <= 4:
+        return
+    letters = {"q": "HND", "k": "GMD", "v": "GME"}[name]
+    whole = f"[B, {', '.join(letters)}]"
     if packed:
-        if count != 3:
-            total = "T" if name == "q" else "S"
-            which = "query_offsets" if name == "q" else "key_offsets"
-            raise Error(f"{found}[{total}, {letters[0]}, {letters[2]}], for it is packed ({which} is given)")
+        wanted = (f"must be [{'T' if name == 'q' else 'S'}, {letters[0]}, {letters[2]}], for it is packed "
+                  f"({'query' if name == 'q' else 'key'}_offsets is given)")
     elif other_packed:
-        if count != 4:
-            raise Error(f"{found}[B, {', '.join(letters)}], for the other side is packed")
+        wanted = f"must be {whole}, for the other side is packed"
     elif not 2 <= count <= 4:
-        raise Error(f"{found}[{', '.join(letters[1:])}], [{', '.join(letters)}] or [B, {', '.join(letters)}]")
-    elif count != rank:
-        raise Error(f"{found[:-len('must be ')]}q has {rank} dimensions: q, k and v need the same number of them")
+        wanted = f"must be [{', '.join(letters[1:])}], [{', '.join(letters)}] or {whole}"
+    else:
+        wanted = f"q has {rank} dimensions: q, k and v need the same number of them"
+    raise Error(f"{what}: {name} is {shape_text(array.shape)} but {wanted}")
 
 
-def _longest(offsets: np.ndarray[Any, np.dtype[np.int32]]) -> int:
+def _offsets(what: str, name: str, x: Any) -> Optional[Integers]:
+    starts = read_integers(what, name, x)
+    if starts is not None and starts.size == 0:
+        raise Error(f"{what}: {name} has no entry but must have one more than there are sequences")
+    return starts
+
+
+def _lengths(what: str, name: str, x: Any, batch: int) -> List[int]:
+    lengths = read_integers(what, name, x)
+    if lengths is not None and lengths.size != batch:
+        raise Error(f"{what}: {name} has {lengths.size} entries but the batch has {batch}")
+    return _listed(lengths)
+
+
+def _listed(x: Optional[Integers]) -> List[int]:
+    return [] if x is None else x.tolist()
+
+
+def _longest(offsets: Integers) -> int:
     return max(0, int(np.max(np.diff(offsets), initial=0)))
 
 
 def _window(what: str, window: Any) -> Tuple[Optional[int], Optional[int]]:
+    if window is None:
+        return None, None
     pair = window if isinstance(window, (tuple, list)) else (window, None)
     if len(pair) != 2:
         raise Error(f"{what}: window is {window!r} but must be before or (before, after)")
@@ -135,11 +160,8 @@ def prepare(what: str, q: Any, k: Any, v: Any, *, scale: Any, causal: Any, windo
     q_array = read_floats(what, "q", q)
     k_array = read_floats(what, "k", k)
     v_array = None if v is None else read_floats(what, "v", v)
-    query_starts = read_integers(what, "query_offsets", query_offsets)
-    key_starts = read_integers(what, "key_offsets", key_offsets)
-    for name, starts in (("query_offsets", query_starts), ("key_offsets", key_starts)):
-        if starts is not None and starts.size == 0:
-            raise Error(f"{what}: {name} has no entry but must have one more than there are sequences")
+    query_starts = _offsets(what, "query_offsets", query_offsets)
+    key_starts = _offsets(what, "key_offsets", key_offsets)
     rank = len(q_array.shape)
     _check_rank(what, "q", q_array, query_starts is not None, key_starts is not None, rank)
     _check_rank(what, "k", k_array, key_starts is not None, query_starts is not None, rank)
@@ -156,10 +178,6 @@ def prepare(what: str, q: Any, k: Any, v: Any, *, scale: Any, causal: Any, windo
     keys = k_array.shape[-2] if key_starts is None else _longest(key_starts)
     received = lead + (keys,) if key_starts is None else (k_array.shape[0], heads)
 
-    lengths = [read_integers(what, "key_lengths", key_lengths), read_integers(what, "query_lengths", query_lengths)]
-    for name, length in zip(("key_lengths", "query_lengths"), lengths):
-        if length is not None and length.size != batch:
-            raise Error(f"{what}: {name} has {length.size} entries but the batch has {batch}")
     row_queries = read_integers(what, "rows", rows)
     if row_queries is not None:
         if row_queries.size and not (-count <= row_queries.min() and row_queries.max() < count):
@@ -170,11 +188,8 @@ def prepare(what: str, q: Any, k: Any, v: Any, *, scale: Any, causal: Any, windo
         queries=tuple(q_array.shape[:-1]), received=received,
         rows=(row_count, heads, keys) if query_starts is not None else lead + (row_count, keys))
 
-    seen = None if mask is None else read_mask(what, mask)
-    added = None if bias is None else read_numbers(what, "bias", bias)
-    for name, array in (("mask", seen), ("bias", added)):
-        if array is not None and len(array.shape) > 4:
-            raise Error(f"{what}: {name} is {shape_text(array.shape)} but must broadcast to [B, H, N, M]")
+    seen = None if mask is None else _of_scores(what, "mask", read_mask(what, mask))
+    added = None if bias is None else _of_scores(what, "bias", read_numbers(what, "bias", bias))
     slopes = None if alibi_slopes is None else read_numbers(what, "alibi_slopes", alibi_slopes)
     if slopes is not None and len(slopes.shape) not in (1, 2):
         raise Error(f"{what}: alibi_slopes is {shape_text(slopes.shape)} but must be [H] or [B, H]")
@@ -182,13 +197,11 @@ def prepare(what: str, q: Any, k: Any, v: Any, *, scale: Any, causal: Any, windo
     weights = None if received_weights is None else _broadcast(
         what, "received_weights", read_numbers(what, "received_weights", received_weights), sizes.queries)
 
-    def listed(x: Optional[np.ndarray[Any, np.dtype[np.int32]]]) -> List[int]:
-        return [] if x is None else x.tolist()
-
     before, after = _window(what, window)
     call = _engine.Call(
-        q_array, k_array, v_array, seen, added, slopes, factors, weights, listed(query_starts), listed(key_starts),
-        listed(lengths[0]), listed(lengths[1]), listed(row_queries), None if scale is None else float(scale),
+        q_array, k_array, v_array, seen, added, slopes, factors, weights, _listed(query_starts), _listed(key_starts),
+        _lengths(what, "key_lengths", key_lengths, batch), _lengths(what, "query_lengths", query_lengths, batch),
+        _listed(row_queries), None if scale is None else float(scale),
         _causal(what, causal), before, after, _integer(what, "key_begin", key_begin),
         _integer(what, "key_end", key_end))
     return call, q_array, v_array, sizes
@@ -197,22 +210,20 @@ def prepare(what: str, q: Any, k: Any, v: Any, *, scale: Any, causal: Any, windo
 class Results:
     """Memory for what was asked for, in the caller's kind, and the same as the engine sees it."""
 
-    FIELDS = ("out", "lse", "top_index", "top_weight", "received", "entropy", "rows")
-
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
-        self._made: Dict[str, Any] = {}
+        self._made: Dict[str, Any] = {"out": None}
         self._seen: Dict[str, _engine.Array] = {}
+        self._own: List[str] = []
 
     def ask(self, name: str, shape: Tuple[int, ...], dtype: str = "float32") -> None:
-        made = self._kind.empty(shape, dtype)
-        self._made[name] = self._kind.finished(made)
-        self._seen[name] = read("fovea", name, made, (dtype,), writable=True)
+        self.use(name, self._kind.empty(shape, dtype), (dtype,))
+        self._own.append(name)
 
-    def use(self, name: str, given: Any, array: _engine.Array) -> None:
-        """Memory that the caller gave."""
-        self._made[name] = given
-        self._seen[name] = array
+    def use(self, name: str, memory: Any, types: Sequence[str]) -> _engine.Array:
+        array = read("attend", name, memory, types, writable=True)
+        self._made[name], self._seen[name] = memory, array
+        return array
 
     def ask_highlights(self, what: str, sizes: _Sizes, top: Any, received: bool, entropy: bool, rows: Any) -> None:
         count = operator.index(top)
@@ -229,25 +240,24 @@ class Results:
             self.ask("rows", sizes.rows)
 
     def names(self) -> List[str]:
-        return list(self._made)
+        return list(self._seen)
 
-    def arrays(self) -> List[Optional[_engine.Array]]:
-        return [self._seen.get(name) for name in self.FIELDS]
+    def seen(self, name: str) -> Optional[_engine.Array]:
+        return self._seen.get(name)
 
     def attention(self) -> Attention[Any]:
-        return Attention(**self._made)
+        return Attention(**{**self._made, **{name: self._kind.finished(self._made[name]) for name in self._own}})
 
 
 def _use_out(results: Results, what: str, out: Any, shape: Tuple[int, ...], types: Sequence[str],
              inputs: Sequence[Tuple[str, _engine.Array]]) -> None:
-    array = read(what, "out", out, types, writable=True)
+    array = results.use("out", out, types)
     if tuple(array.shape) != shape:
         raise Error(f"{what}: out is {shape_text(array.shape)} but must be {shape_text(shape)}")
     for name, other in inputs:
         if array.address == other.address and 0 not in shape:
             raise Error(f"{what}: out is the memory of {name}, which is still read while out is written: give it "
                         "memory of its own")
-    results.use("out", out, array)
 
 
 def attend(q: Any, k: Any, v: Any, *, scale: Any = None, causal: Any = False, window: Any = None, mask: Any = None,
@@ -351,6 +361,8 @@ def attend(q: Any, k: Any, v: Any, *, scale: Any = None, causal: Any = False, wi
     results.ask_highlights(what, sizes, top, received, entropy, rows)
     if not results.names():
         raise Error(f"{what}: v is None and no highlight is asked for: there is nothing to compute")
-    _engine.attend(call, *results.arrays(), count)
+    seen = results.seen
+    _engine.attend(call, seen("out"), seen("lse"), seen("top_index"), seen("top_weight"), seen("received"),
+                   seen("entropy"), seen("rows"), count)
     given = results.attention()
     return given.out if results.names() == ["out"] else given
