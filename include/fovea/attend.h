@@ -73,10 +73,11 @@ struct Inputs {
   View bias;          // float32  [B or 1, H or 1, N or 1, M or 1]; added to the scaled score
   View alibi_slopes;  // float32  [B or 1, H]; each finite
 
-  View factor;                                // float32 [B, H, M]: see `top` and `received`
-  View received_weights;                      // float32 [B, H, N]: the w of `received`
-  std::span<const std::int32_t> row_queries;  // [R], each in [0, N): the queries of `rows`, of every
-                                              // sequence; packed: each in [0, T)
+  View factor;            // float32 [B, H, M]: see `top` and `received`
+  View received_weights;  // float32 [B, H, N]: the w of `received`
+  std::span<const std::int32_t>
+      row_queries;  // [R], each in [0, N): the queries of `rows`, of every
+                    // sequence; packed: each in [0, T)
 };
 
 // What is computed. (What is stored is said by Outputs alone.)
@@ -107,7 +108,7 @@ struct Outputs {
   MutableView top_weight;  // [B, H, N, K]  float32, with top_index
   MutableView received;    // [B, H, M]     float32
   MutableView entropy;     // [B, H, N]     float32
-  MutableView rows;        // [B, H, R, M]  float32, for Inputs::row_queries; queries packed: [R, H, M]
+  MutableView rows;  // [B, H, R, M]  float32, for Inputs::row_queries; queries packed: [R, H, M]
 };
 
 void attend(const Inputs& inputs, const Options& options, const Outputs& outputs, Threads& threads);

@@ -45,7 +45,8 @@ struct Float16 {
       bits = static_cast<std::uint16_t>(sign | ((rounded - 0x38000000U) >> 13U));
     } else {  // subnormal: adding 1/2 puts 2^-24 into the last place, and rounds there
       const float shifted = std::bit_cast<float>(size) + 0.5F;
-      bits = static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000U));
+      bits =
+          static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000U));
     }
   }
   explicit operator float() const {

@@ -7,6 +7,8 @@
 #include "attention/checks.h"
 #include "attention/rows.h"
 #include "base/aligned.h"
+#include "fovea/error.h"
+#include "fovea/highlights.h"
 #include "fovea/isa.h"
 #include "kernels/sweep.h"
 
@@ -47,10 +49,17 @@ std::vector<Row>& empty_rows() {
   return rows;
 }
 
-void run_sweep(Sweep& sweep, const std::vector<Row>& rows, std::int64_t keys, Isa isa) {
+void run_sweep(Sweep& sweep, const std::vector<Row>& rows, Isa isa) {
   sweep.rows = rows.data();
   sweep.row_count = static_cast<int>(rows.size());
-  sweep.scratch = scratch(kernels::scratch_size(sweep, sweep.row_count, keys));
+  std::int64_t first = INT64_MAX;
+  std::int64_t end = 0;
+  for (const Row& row : rows) {
+    if (row.visible == 0) continue;
+    first = std::min(first, row.first);
+    end = std::max(end, row.visible);
+  }
+  sweep.scratch = scratch(kernels::scratch_size(sweep, sweep.row_count, end == 0 ? 0 : first, end));
   kernels::run(sweep, isa);
 }
 
@@ -60,22 +69,34 @@ struct Item {
 };
 
 void run_item(const Call& call, const Item& item, float* received, Isa isa) {
-  const attention::Sizes& z = call.z;
   std::vector<Row>& rows = empty_rows();
-  Sweep sweep = attention::sweep_of(call, item.b, item.h / (z.H / z.G));
-  if (call.inputs.factor.given()) {
-    const View& factor = call.inputs.factor;
-    sweep.factor =
-        static_cast<const float*>(factor.data) + item.b * factor.step(0) + item.h * factor.step(1);
-    sweep.factor_step = factor.step(2);
-  }
+  Sweep sweep = attention::sweep_of(call, item.b, item.h);
   sweep.received = received;
   for (std::int64_t h = item.h; h < item.h + item.heads; ++h) {
     for (std::int64_t i = item.i; i < item.i + item.count; ++i) {
       rows.push_back(attention::row_of(call, item.b, h, i));
     }
   }
-  run_sweep(sweep, rows, z.M, isa);
+  run_sweep(sweep, rows, isa);
+}
+
+// Queries [i, i + count) of sequence b.
+struct Span {
+  std::int64_t b, i, count;
+};
+
+// The queries of all sequences in spans of `size`: the last of each sequence first, since with a causal
+// mask they see most.
+std::vector<Span> spans_of(const Call& call, std::int64_t size) {
+  std::vector<Span> spans;
+  const std::int64_t most = parts(call.z.N, size);
+  for (std::int64_t at = most - 1; at >= 0; --at) {
+    for (std::int64_t b = 0; b < call.z.B; ++b) {
+      const std::int64_t n = attention::query_room(call, b);
+      if (at * size < n) spans.push_back({b, at * size, std::min(size, n - at * size)});
+    }
+  }
+  return spans;
 }
 
 // Runs f(item) for all items, several in a task when they are small.
@@ -94,7 +115,8 @@ std::int64_t heads_together(const Call& call, int threads) {
   const attention::Sizes& z = call.z;
   if (call.inputs.factor.given() || call.outputs.received.given()) return 1;
   const std::int64_t group = z.H / z.G;
-  std::int64_t heads = std::clamp<std::int64_t>(kQueries / z.N, 1, group);
+  std::int64_t heads =
+      std::clamp<std::int64_t>(kQueries / std::max<std::int64_t>(z.N, 1), 1, group);
   while (heads > 1 && z.B * z.G * parts(group, heads) < threads) heads = (heads + 1) / 2;
   return heads;
 }
@@ -104,85 +126,126 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
   const attention::Sizes& z = call.z;
   const std::int64_t group = z.H / z.G;
   const std::int64_t together = heads_together(call, threads.count());
-  const std::int64_t heads = z.B * z.G * parts(group, together);
-  const std::int64_t blocks = parts(z.N, kQueries);
+  const std::int64_t heads = z.G * parts(group, together);
+  const std::vector<Span> spans = spans_of(call, kQueries);
   const std::int64_t cost = std::min<std::int64_t>(z.N, kQueries) * together * z.M * (z.D + z.E);
-  spread(heads * blocks, cost, threads, [&](std::int64_t at) {
-    // The last queries first: with a causal mask they see most.
-    const std::int64_t block = blocks - 1 - at / heads;
+  spread(heads * static_cast<std::int64_t>(spans.size()), cost, threads, [&](std::int64_t at) {
+    const Span& span = spans[static_cast<std::size_t>(at / heads)];
     const std::int64_t part = at % heads % parts(group, together);
     const std::int64_t g = at % heads / parts(group, together);
-    Item item{g / z.G, g % z.G * group + part * together, 0, block * kQueries, 0};
-    item.heads = std::min(together, group - part * together);
-    item.count = std::min<std::int64_t>(kQueries, z.N - item.i);
-    run_item(call, item, nullptr, isa);
+    const std::int64_t h = g * group + part * together;
+    run_item(call, {span.b, h, std::min(together, group - part * together), span.i, span.count},
+             nullptr, isa);
   });
+}
+
+// Adds up the column sums of the chunks of sequence b and head h, in order: sums[chunk * keys + j].
+void add_chunks(const Call& call, std::int64_t b, std::int64_t h, const float* sums,
+                std::int64_t chunks, std::int64_t keys) {
+  const attention::KeyLine to = attention::key_line(call, call.outputs.received, b, h);
+  const bool factored = call.inputs.factor.given();
+  const attention::KeyLine factor =
+      factored ? attention::key_line(call, call.inputs.factor, b, h) : to;
+  for (std::int64_t j = 0; j < keys; ++j) {
+    float sum = 0;
+    for (std::int64_t c = 0; c < chunks; ++c) sum += sums[c * keys + j];
+    // A key that nobody sees has sum 0, and its factor is not read: it may be NaN.
+    if (factored && sum != 0) sum *= factor.data[j * factor.step];
+    to.data[j * to.step] = sum;
+  }
 }
 
 // Everything but whole rows, with column sums: one task takes the queries of a chunk in order.
 void attend_columns(const Call& call, Threads& threads, Isa isa) {
   const attention::Sizes& z = call.z;
-  const std::int64_t chunks = parts(z.N, kChunk);
-  const auto sums = aligned_array<float>(static_cast<std::size_t>(z.B * z.H * chunks * z.M));
-  const std::int64_t cost = std::min<std::int64_t>(z.N, kChunk) * z.M * (2 * z.D + z.E);
-  spread(z.B * z.H * chunks, cost, threads, [&](std::int64_t at) {
-    const std::int64_t chunk = chunks - 1 - at / (z.B * z.H);
-    const std::int64_t bh = at % (z.B * z.H);
-    float* received = sums.get() + (bh * chunks + chunk) * z.M;
-    std::fill(received, received + z.M, 0.0f);
-    const std::int64_t end = std::min(z.N, (chunk + 1) * kChunk);
-    for (std::int64_t i = chunk * kChunk; i < end; i += kQueries) {
-      const Item item{bh / z.H, bh % z.H, 1, i, std::min<std::int64_t>(kQueries, end - i)};
-      run_item(call, item, received, isa);
+  const std::vector<Span> chunks = spans_of(call, kChunk);
+  // Where the sums of a sequence's chunks begin: [H, chunks of b, keys of b] each.
+  std::vector<std::int64_t> first(static_cast<std::size_t>(z.B) + 1, 0);
+  for (std::int64_t b = 0; b < z.B; ++b) {
+    const auto at = static_cast<std::size_t>(b);
+    const std::int64_t count = parts(attention::query_room(call, b), kChunk);
+    first[at + 1] = first[at] + z.H * count * attention::key_room(call, b);
+  }
+  const auto sums = aligned_array<float>(static_cast<std::size_t>(first.back()));
+  const auto sums_of = [&](std::int64_t b, std::int64_t h) {
+    const std::int64_t count = parts(attention::query_room(call, b), kChunk);
+    return sums.get() + first[static_cast<std::size_t>(b)] +
+           h * count * attention::key_room(call, b);
+  };
+  const std::int64_t cost = std::min<std::int64_t>(z.N, kChunk) * z.M * (z.D + z.E);
+  spread(z.H * static_cast<std::int64_t>(chunks.size()), cost, threads, [&](std::int64_t at) {
+    const Span& chunk = chunks[static_cast<std::size_t>(at / z.H)];
+    const std::int64_t h = at % z.H;
+    const std::int64_t keys = attention::key_room(call, chunk.b);
+    float* received = sums_of(chunk.b, h) + chunk.i / kChunk * keys;
+    std::fill(received, received + keys, 0.0f);
+    const std::int64_t rows = kernels::rows_that_fit(keys);
+    const std::int64_t end = chunk.i + chunk.count;
+    for (std::int64_t i = chunk.i; i < end; i += rows) {
+      run_item(call, {chunk.b, h, 1, i, std::min(rows, end - i)}, received, isa);
     }
   });
-  const MutableView& to = call.outputs.received;
-  const View& factor = call.inputs.factor;
-  spread(z.B * z.H, chunks * z.M, threads, [&](std::int64_t bh) {
+  spread(z.B * z.H, parts(z.N, kChunk) * z.M, threads, [&](std::int64_t bh) {
     const std::int64_t b = bh / z.H;
-    const std::int64_t h = bh % z.H;
-    const float* from = sums.get() + bh * chunks * z.M;
-    float* out = static_cast<float*>(to.data) + b * to.step(0) + h * to.step(1);
-    const float* factors =
-        static_cast<const float*>(factor.data) + b * factor.step(0) + h * factor.step(1);
-    for (std::int64_t j = 0; j < z.M; ++j) {
-      float sum = 0;
-      for (std::int64_t c = 0; c < chunks; ++c) sum += from[c * z.M + j];
-      // A key that nobody sees has sum 0, and its factor is not read: it may be NaN.
-      if (factor.given() && sum != 0) sum *= factors[j * factor.step(2)];
-      out[j * to.step(2)] = sum;
-    }
+    add_chunks(call, b, bh % z.H, sums_of(b, bh % z.H),
+               parts(attention::query_room(call, b), kChunk), attention::key_room(call, b));
   });
+}
+
+// Query i of sequence b, asked for as row r.
+struct Asked {
+  std::int64_t b, i, r;
+};
+
+std::vector<Asked> asked_rows(const Call& call) {
+  std::vector<Asked> asked;
+  const std::span<const std::int32_t>& offsets = call.inputs.query_offsets;
+  for (std::int64_t b = 0; b < call.z.B; ++b) {
+    for (std::int64_t r = 0; r < call.z.R; ++r) {
+      std::int64_t i = call.inputs.row_queries[static_cast<std::size_t>(r)];
+      if (!offsets.empty()) {
+        i -= offsets[static_cast<std::size_t>(b)];
+        if (i < 0 || i >= attention::query_room(call, b)) continue;
+      }
+      asked.push_back({b, i, r});
+    }
+  }
+  return asked;
 }
 
 // Whole rows: sweeps of their own, without values.
 void attend_whole_rows(const Call& call, Threads& threads, Isa isa) {
   const attention::Sizes& z = call.z;
-  const std::int64_t blocks = parts(z.R, kQueries);
-  const std::int64_t cost = std::min<std::int64_t>(z.R, kQueries) * z.M * 2 * z.D;
-  spread(z.B * z.H * blocks, cost, threads, [&](std::int64_t at) {
-    const std::int64_t b = at / blocks / z.H;
-    const std::int64_t h = at / blocks % z.H;
-    const std::int64_t begin = at % blocks * kQueries;
+  const std::vector<Asked> asked = asked_rows(call);
+  const std::int64_t most = kernels::rows_that_fit(z.M);
+  // Runs of rows of one sequence.
+  std::vector<std::size_t> begins;
+  for (std::size_t at = 0; at < asked.size(); ++at) {
+    const bool full = !begins.empty() && at - begins.back() == static_cast<std::size_t>(most);
+    if (at == 0 || full || asked[at].b != asked[at - 1].b) begins.push_back(at);
+  }
+  begins.push_back(asked.size());
+  const auto runs = static_cast<std::int64_t>(begins.size()) - 1;
+  const std::int64_t cost = std::min<std::int64_t>(z.R, most) * z.M * z.D;
+  spread(z.H * runs, cost, threads, [&](std::int64_t at) {
+    const std::int64_t h = at % z.H;
+    const auto run = static_cast<std::size_t>(at / z.H);
     std::vector<Row>& rows = empty_rows();
-    Sweep sweep = attention::sweep_of(call, b, h / (z.H / z.G));
+    Sweep sweep = attention::sweep_of(call, asked[begins[run]].b, h);
     sweep.v = nullptr;
     sweep.entropy = false;
     sweep.top = 0;
     sweep.wholes = true;
-    for (std::int64_t r = begin; r < std::min<std::int64_t>(z.R, begin + kQueries); ++r) {
-      rows.push_back(attention::whole_row_of(call, b, h, r));
+    for (std::size_t x = begins[run]; x < begins[run + 1]; ++x) {
+      rows.push_back(attention::whole_row_of(call, asked[x].b, h, asked[x].i, asked[x].r));
       std::fill(rows.back().whole, rows.back().whole + z.M, 0.0f);
     }
-    run_sweep(sweep, rows, z.M, isa);
+    run_sweep(sweep, rows, isa);
   });
 }
 
-}  // namespace
-
-void attend(const Inputs& inputs, const Options& options, const Outputs& outputs,
-            Threads& threads) {
-  const Call call{inputs, options, outputs, attention::checked_sizes(inputs, options, outputs)};
+void run_call(const Call& call, Threads& threads) {
+  const Outputs& outputs = call.outputs;
   const Isa isa = current_isa();
   if (call.z.B == 0 || call.z.H == 0) return;
   if (outputs.received.given()) {
@@ -192,6 +255,27 @@ void attend(const Inputs& inputs, const Options& options, const Outputs& outputs
     attend_rows(call, threads, isa);
   }
   if (call.z.R > 0) attend_whole_rows(call, threads, isa);
+}
+
+}  // namespace
+
+void attend(const Inputs& inputs, const Options& options, const Outputs& outputs,
+            Threads& threads) {
+  run_call({inputs, options, outputs, attention::checked_sizes("attend", inputs, options, outputs)},
+           threads);
+}
+
+void highlights(const Inputs& inputs, const View& lse, const Options& options,
+                const Outputs& outputs, Threads& threads) {
+  if (outputs.out.given() || outputs.lse.given()) {
+    throw Error(
+        "highlights: out and lse are attend's to give; ask for top, received, entropy or rows");
+  }
+  Call call{inputs, options, outputs,
+            attention::checked_sizes("highlights", inputs, options, outputs)};
+  attention::check_lse("highlights", inputs, call.z, lse);
+  call.lse = lse;
+  run_call(call, threads);
 }
 
 }  // namespace fovea

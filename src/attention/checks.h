@@ -8,12 +8,17 @@
 namespace fovea::attention {
 
 // The letters of fovea/view.h. E is 0 when no output needs v, K and R when top and rows are not
-// wanted.
+// wanted. Packed: N and M are those of the longest sequence.
 struct Sizes {
   std::int64_t B, H, G, N, M, D, E, K, R;
 };
 
-// Throws Error, naming the argument; else returns the sizes that all arguments agree on.
-Sizes checked_sizes(const Inputs& inputs, const Options& options, const Outputs& outputs);
+// Throws Error, naming the argument and `where` ("attend"); else returns the sizes that all arguments
+// agree on.
+Sizes checked_sizes(const char* where, const Inputs& inputs, const Options& options,
+                    const Outputs& outputs);
+
+// lse, where it is an input: as attend's output is.
+void check_lse(const char* where, const Inputs& inputs, const Sizes& z, const View& lse);
 
 }  // namespace fovea::attention

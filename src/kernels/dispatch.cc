@@ -5,13 +5,20 @@
 
 namespace fovea::kernels {
 
-std::int64_t scratch_size(const Sweep& sweep, int rows, std::int64_t keys) {
-  return workspace(sweep, rows, keys, nullptr).floats;
+std::int64_t scratch_size(const Sweep& sweep, int rows, std::int64_t first, std::int64_t end) {
+  return workspace(sweep, rows, first, end, nullptr).floats;
+}
+
+int rows_that_fit(std::int64_t keys) {
+  const std::int64_t rows = kKeptWeights / rounded_up(larger(keys, 1), kKeys);
+  const std::int64_t tiles = larger(2, smaller(kQueries, rows) / kMostTileRows);
+  return static_cast<int>(tiles * kMostTileRows);
 }
 
 void run(const Sweep& sweep, Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
+    case Isa::kAvx512Bf16: return sweep_avx512_bf16(sweep);
     case Isa::kAvx512: return sweep_avx512(sweep);
     case Isa::kAvx2: return sweep_avx2(sweep);
 #endif
@@ -19,13 +26,14 @@ void run(const Sweep& sweep, Isa isa) {
   }
 }
 
-std::int64_t run_multiply_adds(Isa isa, std::int64_t rounds) {
+std::int64_t run_multiply_adds(Isa isa, std::int64_t rounds, Number type) {
   switch (isa) {
 #if defined(__x86_64__)
-    case Isa::kAvx512: return multiply_adds_avx512(rounds);
-    case Isa::kAvx2: return multiply_adds_avx2(rounds);
+    case Isa::kAvx512Bf16: return multiply_adds_avx512_bf16(rounds, type);
+    case Isa::kAvx512: return multiply_adds_avx512(rounds, type);
+    case Isa::kAvx2: return multiply_adds_avx2(rounds, type);
 #endif
-    default: return multiply_adds_scalar(rounds);
+    default: return multiply_adds_scalar(rounds, type);
   }
 }
 

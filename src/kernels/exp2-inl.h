@@ -1,4 +1,4 @@
-// 2^x for x <= 0 on vectors: what softmax needs of an exponential.
+// 2^x for x up to some ten on vectors: what softmax needs of an exponential.
 #pragma once
 
 namespace fovea::kernels {
@@ -7,7 +7,7 @@ namespace {
 constexpr float kHidden = -__builtin_inff();        // the score of a key that a row may not see
 constexpr float kLowest = -3.4028234663852886e38f;  // the lowest score of one that it sees
 
-// 2^x = 2^n 2^f, n = round(x), |f| <= 1/2. For x <= 0 (up to rounding).
+// 2^x = 2^n 2^f, n = round(x), |f| <= 1/2. For x below 127.
 //
 // Exact   1 at x = 0; 0 below -126, so that no result is denormal and 2^-inf = 0; NaN stays NaN.
 // Error   at most 1.6e-7 relative: 9.1e-8 of the polynomial (minimax of degree 5 with constant term

@@ -4,6 +4,9 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
+
+#include "fovea/half.h"
 
 namespace fovea::kernels {
 namespace {
@@ -26,6 +29,54 @@ inline void store(float* p, Floats x) { _mm256_storeu_ps(p, x); }
 inline Floats load_first(const float* p, std::int64_t n) { return _mm256_maskload_ps(p, first(n)); }
 inline void store_first(float* p, Floats x, std::int64_t n) { _mm256_maskstore_ps(p, first(n), x); }
 inline Floats all(float x) { return _mm256_set1_ps(x); }
+inline Floats ramp() { return _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7); }
+
+// There is no masked load of 16-bit numbers: a few are copied.
+template <class Half>
+inline __m128i first_halves(const Half* p, std::int64_t n) {
+  __m128i halves = _mm_setzero_si128();
+  if (n == kLanes) {
+    halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  } else if (n > 0) {
+    std::memcpy(&halves, &p->bits, static_cast<std::size_t>(n) * 2);
+  }
+  return halves;
+}
+template <class Half>
+inline void store_first_halves(Half* p, __m128i halves, std::int64_t n) {
+  if (n == kLanes) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), halves);
+  } else if (n > 0) {
+    std::memcpy(&p->bits, &halves, static_cast<std::size_t>(n) * 2);
+  }
+}
+inline Floats widened(const BFloat16*, __m128i halves) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+}
+inline Floats widened(const Float16*, __m128i halves) { return _mm256_cvtph_ps(halves); }
+template <class Half>
+inline Floats load(const Half* p) {
+  return widened(p, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+template <class Half>
+inline Floats load_first(const Half* p, std::int64_t n) {
+  return widened(p, first_halves(p, n));
+}
+inline void store_first(BFloat16* p, Floats x, std::int64_t n) {
+  const __m256i u = _mm256_castps_si256(x);
+  const __m256i high = _mm256_srli_epi32(u, 16);
+  const __m256i even = _mm256_and_si256(high, _mm256_set1_epi32(1));
+  const __m256i half = _mm256_add_epi32(even, _mm256_set1_epi32(0x7fff));
+  const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(u, half), 16);
+  const __m256i nan = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+  const __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+  const __m256i bits = _mm256_blendv_epi8(rounded, nan, is_nan);
+  store_first_halves(
+      p, _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1)), n);
+}
+inline void store_first(Float16* p, Floats x, std::int64_t n) {
+  store_first_halves(p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT), n);
+}
 
 inline Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 inline Floats max(Floats a, Floats b) { return _mm256_max_ps(a, b); }

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "fovea/half.h"
+
 namespace fovea::kernels {
 namespace {
 
@@ -26,6 +28,38 @@ inline void store_first(float* p, Floats x, std::int64_t n) {
   _mm512_mask_storeu_ps(p, first(n), x);
 }
 inline Floats all(float x) { return _mm512_set1_ps(x); }
+inline Floats ramp() {
+  return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+inline Floats widened(__m256i halves) {  // bfloat16
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+inline Floats load(const BFloat16* p) {
+  return widened(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline Floats load_first(const BFloat16* p, std::int64_t n) {
+  return widened(_mm256_maskz_loadu_epi16(first(n), p));
+}
+inline void store_first(BFloat16* p, Floats x, std::int64_t n) {
+  const __m512i u = _mm512_castps_si512(x);
+  const __m512i high = _mm512_srli_epi32(u, 16);
+  const __m512i even = _mm512_and_si512(high, _mm512_set1_epi32(1));
+  const __m512i half = _mm512_add_epi32(even, _mm512_set1_epi32(0x7fff));
+  const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(u, half), 16);
+  const __m512i bits = _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), high,
+                                            _mm512_set1_epi32(0x40));
+  _mm256_mask_storeu_epi16(p, first(n), _mm512_cvtepi32_epi16(bits));
+}
+inline Floats load(const Float16* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline Floats load_first(const Float16* p, std::int64_t n) {
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first(n), p));
+}
+inline void store_first(Float16* p, Floats x, std::int64_t n) {
+  _mm256_mask_storeu_epi16(p, first(n), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
 
 inline Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 inline Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }

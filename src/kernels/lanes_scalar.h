@@ -1,11 +1,13 @@
 // A "vector" of one float: the same kernels without SIMD. The truth that the other sets are read
 // against.
 //
-// What a lanes_*.h has to offer is this file: a type, its width, tile sizes and 21 small functions.
+// What a lanes_*.h has to offer is this file: a type, its width, tile sizes and small functions.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+
+#include "fovea/half.h"
 
 namespace fovea::kernels {
 namespace {
@@ -25,6 +27,22 @@ inline void store_first(float* p, Floats x, std::int64_t n) {
   if (n > 0) *p = x;
 }
 inline Floats all(float x) { return x; }
+// 0, 1, 2, ... in the lanes.
+inline Floats ramp() { return 0; }
+
+// 16-bit numbers, widened: exact. Stored: to nearest, ties to even.
+template <class Half>
+inline Floats load(const Half* p) {
+  return static_cast<float>(*p);
+}
+template <class Half>
+inline Floats load_first(const Half* p, std::int64_t n) {
+  return n > 0 ? static_cast<float>(*p) : 0.0f;
+}
+template <class Half>
+inline void store_first(Half* p, Floats x, std::int64_t n) {
+  if (n > 0) *p = Half(x);
+}
 
 // a * b + c. One rounding where the set has the instruction; here two.
 inline Floats fma(Floats a, Floats b, Floats c) { return a * b + c; }

@@ -52,12 +52,14 @@ inline void add_rows(const Sweep& a, const Block& block, float* added, bool* see
 
 // from[lane]: the row of key j + lane. Where no row of the sweep sees that key, another that is
 // seen: what a hidden lane scores does not matter. Returns false when none of them is seen.
+template <class T>
 inline bool find_lanes(const Sweep& a, const Block& block, const bool* seen, std::int64_t j,
-                       const float* (&from)[kLanes]) {
-  const float* some = nullptr;
+                       const T* (&from)[kLanes]) {
+  const T* keys = static_cast<const T*>(a.k) + block.begin * a.k_step;
+  const T* some = nullptr;
   for (int l = 0; l < kLanes; ++l) {
     from[l] = nullptr;
-    if (j + l < block.keys && seen[j + l]) some = from[l] = a.k + (block.begin + j + l) * a.k_step;
+    if (j + l < block.keys && seen[j + l]) some = from[l] = keys + (j + l) * a.k_step;
   }
   for (int l = 0; l < kLanes; ++l) {
     if (from[l] == nullptr) from[l] = some;
@@ -65,43 +67,60 @@ inline bool find_lanes(const Sweep& a, const Block& block, const bool* seen, std
   return some != nullptr;
 }
 
-// Keys become panels of kTileVectors vectors: panel[d, lane] = k[lane, d]. The last panel is as
+// Keys become panels of kTileVectors vectors: panel[word, lane] = k[lane, word]. The last panel is as
 // narrow as the keys allow.
-inline void pack_keys(const Sweep& a, const Block& block, const bool* seen, float* to) {
+template <class Operands>
+inline void pack_keys(const Sweep& a, const Block& block, const bool* seen, std::int64_t words,
+                      float* to) {
+  constexpr std::int64_t kStep = kLanes * Operands::kDepth;
   const std::int64_t vectors = (block.keys + kLanes - 1) / kLanes;
   for (std::int64_t t = 0; t < vectors; ++t) {
     const std::int64_t first_of_panel = t / kTileVectors * kTileVectors;
     const std::int64_t panel_step = smaller(kTileVectors, vectors - first_of_panel) * kLanes;
-    float* panel = to + (first_of_panel * a.width + (t - first_of_panel)) * kLanes;
-    const float* from[kLanes];
+    float* panel = to + (first_of_panel * words + (t - first_of_panel)) * kLanes;
+    const typename Operands::Number* from[kLanes];
     if (!find_lanes(a, block, seen, t * kLanes, from)) continue;
     std::int64_t d = 0;
     Floats x[kLanes];
-    for (; d + kLanes <= a.width; d += kLanes) {
+    for (; d + kStep <= a.width; d += kStep) {
 #pragma GCC unroll 16
-      for (int l = 0; l < kLanes; ++l) x[l] = load(from[l] + d);
+      for (int l = 0; l < kLanes; ++l) x[l] = Operands::words(from[l] + d);
       transpose(x);
+      float* column = panel + d / Operands::kDepth * panel_step;
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) store(panel + (d + i) * panel_step, x[i]);
+      for (int i = 0; i < kLanes; ++i) store(column + i * panel_step, x[i]);
     }
     if (d == a.width) continue;
-    for (int l = 0; l < kLanes; ++l) x[l] = load_first(from[l] + d, a.width - d);
+    for (int l = 0; l < kLanes; ++l) x[l] = Operands::words(from[l] + d, a.width - d);
     transpose(x);
-    for (std::int64_t i = 0; i < a.width - d; ++i) store(panel + (d + i) * panel_step, x[i]);
+    const std::int64_t word = d / Operands::kDepth;
+    for (std::int64_t i = 0; i < words - word; ++i) store(panel + (word + i) * panel_step, x[i]);
   }
 }
 
-// Values become rows of whole vectors. Returns whether all of them are finite: 0 x is 0 then.
+// Values become rows of whole vectors of words; those of keys that nobody sees are 0. Returns whether
+// all of them are finite: 0 x is 0 then.
+template <class Operands>
 inline bool pack_values(const Sweep& a, const Block& block, const bool* seen, float* to,
                         std::int64_t step) {
+  using Number = typename Operands::Number;
+  constexpr int kDepth = Operands::kDepth;
+  const Number* values = static_cast<const Number*>(a.v) + block.begin * a.v_step;
+  // Rows of whole vectors need no care at their ends.
   Floats zero = all(0);
-  for (std::int64_t j = 0; j < block.keys; ++j) {
-    const float* from = a.v + (block.begin + j) * a.v_step;
+  for (std::int64_t j = 0; j < block.keys; j += kDepth) {
+    const bool here = seen[j];
+    const bool next = kDepth > 1 && j + 1 < block.keys && seen[j + 1];
+    const Number* from = values + (here ? j : j + 1) * a.v_step;  // where a key is seen
+    const Number* after = values + (next ? j + 1 : j) * a.v_step;
     for (std::int64_t e = 0; e < step; e += kLanes) {
       const std::int64_t n = smaller(kLanes, larger(0, a.value_width - e));
-      const Floats x = seen[j] ? load_first(from + e, n) : all(0);
-      zero = fma(x, all(0), zero);
-      store(to + j * step + e, x);
+      Floats x = all(0);
+      if (here || next) {
+        x = Operands::seen_part(Operands::value_words(from + e, after + e, n), here, next);
+      }
+      zero = Operands::multiply_add(x, all(0), zero);
+      store(to + j / kDepth * step + e, x);
     }
   }
   return sum_of(zero) == 0;

@@ -6,9 +6,10 @@
 namespace fovea::kernels {
 namespace {
 
-// Chains: two units times a latency of 4, and a few more for scheduling to have a choice.
-constexpr int kChains = 12;
+// Chains: two units times a latency of up to 6, and a few more for scheduling to have a choice.
+constexpr int kChains = 14;
 
+template <class Operands>
 inline std::int64_t multiply_adds(std::int64_t rounds) {
   Floats chain[kChains];
 #pragma GCC unroll 16
@@ -17,13 +18,13 @@ inline std::int64_t multiply_adds(std::int64_t rounds) {
   const Floats b = all(0.001f);
   for (std::int64_t i = 0; i < rounds; ++i) {
 #pragma GCC unroll 16
-    for (int c = 0; c < kChains; ++c) chain[c] = fma(chain[c], a, b);
+    for (int c = 0; c < kChains; ++c) chain[c] = Operands::multiply_add(a, b, chain[c]);
   }
   Floats sum = all(0);
   for (int c = 0; c < kChains; ++c) sum = sum + chain[c];
   const volatile float used = sum_of(sum);  // or the compiler would leave all of it out
   static_cast<void>(used);
-  return rounds * kChains * kLanes * 2;
+  return rounds * kChains * kLanes * 2 * Operands::kDepth;
 }
 
 }  // namespace

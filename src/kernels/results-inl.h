@@ -8,62 +8,103 @@
 namespace fovea::kernels {
 namespace {
 
-inline float inverse_total(const State& s, int r) {
-  return s.w.total[r] == 0 ? 0.0f : 1.0f / s.w.total[r];  // 0: the row sees no key
+inline float total_of(const State& s, int r) {
+  return s.a.known ? 1.0f : sum_of(load(s.w.total + r * kLanes));
 }
 
-inline float base_of_row(const State& s, int r) {
-  return s.w.peak[r] == kHidden ? 0.0f : s.w.peak[r];
+inline float inverse_of(float total) {
+  return total == 0 ? 0.0f : 1.0f / total;  // 0: the row sees no key
 }
 
-// p of a tile once m and l are final: to whole rows, and into the column sums in the order of rows.
-// kWeighed: the tile holds 2^x, else scores. Hidden keys add nothing, also in a row of NaN.
-template <bool kWeighed>
-inline void take_weights(const State& s, const TileRows& t) {
-  const Floats hidden = all(kWeighed ? 0 : kHidden);
-  for (int r = 0; r < t.count; ++r) {
-    const Row& row = s.a.rows[t.begin + r];
-    const Floats inverse = all(inverse_total(s, t.begin + r));
-    const Floats subtract = all(base_of_row(s, t.begin + r));
-    const std::int64_t seen = seen_by(s, t.begin + r);
-    const std::int64_t unseen = unseen_by(s, t.begin + r);
-    for (std::int64_t j = unseen / kLanes * kLanes; j < seen; j += kLanes) {
-      const std::int64_t n = smaller(kLanes, seen - j);
-      const Floats x = load(s.w.scores + r * kKeys + j);
-      Floats p = (kWeighed ? x : exp2((x - subtract) * all(s.unit))) * inverse;
-      p = pick_where_equal(x, hidden, all(0), p);
-      if (row.whole != nullptr) store_first(row.whole + s.block.begin + j, p, n);
-      if (s.a.received != nullptr) {
-        float* to = s.a.received + s.block.begin + j;
-        const Floats old = load_first(to, n);
-        const Floats sum = fma(p, all(row.weight), old);
-        store_first(to, pick_where_equal(x, hidden, old, sum), n);
+// What the 2^x that row r kept of a block are multiplied with to become p: they were counted from the
+// base that the row had at the end of the block.
+inline float kept_factor(const State& s, int r, std::int64_t block) {
+  float lanes[kLanes];
+  const float base = s.w.kept_base[block * s.a.row_count + r];
+  store(lanes, exp2(all((base - s.w.base[r]) * s.unit)));
+  return lanes[0] * inverse_of(total_of(s, r));
+}
+
+inline bool sees_key(const Sweep& a, const Row& row, std::int64_t j) {
+  if (a.masked && !row.mask[j * a.mask_step]) return false;
+  return !a.biased || row.bias[j * a.bias_step] != kHidden;
+}
+
+// A row whose weights are NaN, key by key: it gives NaN to the keys that it sees, and to no others.
+[[gnu::noinline]] void take_nan(const State& s, int r, float factor) {
+  const Row& row = s.a.rows[r];
+  for (std::int64_t j = s.block.begin + unseen_by(s, r); j < s.block.begin + seen_by(s, r); ++j) {
+    if (!sees_key(s.a, row, j)) continue;
+    if (row.whole != nullptr) row.whole[j] = factor;
+    if (s.a.received != nullptr) s.a.received[j] += factor;
+  }
+}
+
+// p of row r in the block: to its whole row, and into the column sums.
+inline void take_row(const State& s, int r, const float* kept, float factor) {
+  if (!(factor == factor)) return take_nan(s, r, factor);
+  const Row& row = s.a.rows[r];
+  const std::int64_t seen = seen_by(s, r);
+  for (std::int64_t j = unseen_by(s, r) / kLanes * kLanes; j < seen; j += kLanes) {
+    const std::int64_t n = smaller(kLanes, seen - j);
+    const Floats x = load(kept + j);
+    if (row.whole != nullptr) {
+      store_first(row.whole + s.block.begin + j, x * all(factor), n);
+    }
+    if (s.a.received != nullptr) {
+      float* to = s.a.received + s.block.begin + j;
+      store_first(to, fma(x, all(factor * row.weight), load_first(to, n)), n);
+    }
+  }
+}
+
+// The same for a tile of rows that see the whole block, into the column sums: each sum passes through
+// registers, in the order of rows.
+template <int R>
+inline void take_tile(const State& s, int begin, const float* kept, const float* factors) {
+  float* to = s.a.received + s.block.begin;
+  for (std::int64_t j = 0; j < kKeys; j += kLanes) {
+    Floats sum = load(to + j);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      sum = fma(load(kept + r * kKeys + j), all(factors[r] * s.a.rows[begin + r].weight), sum);
+    }
+    store(to + j, sum);
+  }
+}
+
+// Column sums and whole rows, from the weights that were kept.
+inline void take_weights(State& s) {
+  for (std::int64_t at = 0; at < s.blocks; ++at) {
+    s.block.begin = (s.first / kKeys + at) * kKeys;
+    s.block.keys = smaller(kKeys, s.keys - s.block.begin);
+    for (int begin = 0; begin < s.a.row_count; begin += kTileRows) {
+      const TileRows t = tile_at(s, begin);
+      if (t.keys == 0) continue;
+      const float* kept = s.w.kept + (at * s.a.row_count + begin) * kKeys;
+      float factors[kTileRows];
+      bool plain =
+          !s.a.wholes && t.count == kTileRows && t.first_of_all == 0 && t.keys_of_all == kKeys;
+      for (int r = 0; r < t.count; ++r) {
+        factors[r] = kept_factor(s, begin + r, at);
+        plain = plain && factors[r] == factors[r];
+      }
+      if (plain) {
+        take_tile<kTileRows>(s, begin, kept, factors);
+      } else {
+        for (int r = 0; r < t.count; ++r) take_row(s, begin + r, kept + r * kKeys, factors[r]);
       }
     }
   }
 }
 
-inline void weights_again(const State& s, const TileRows& t) {
-  score_rows(s, t);
-  take_weights<false>(s, t);
-}
-
-// The same straight after the first sweep, where one block holds all keys.
-inline void weights_at_once(const State& s, const TileRows& t) {
-  bool ordinary = true;
-  for (int r = 0; r < t.count; ++r) ordinary = ordinary && s.w.total[t.begin + r] < -kHidden;
-  if (!ordinary) return weights_again(s, t);  // NaN: 2^x does not tell what is hidden
-  take_weights<true>(s, t);
-}
-
-inline void finish_top(const State& s, int r) {
+inline void finish_top(const State& s, int r, float inverse) {
   const Kept kept = kept_of(s, r);
   const Row& row = s.a.rows[r];
-  const Floats unit = all(s.unit);
   for (std::int64_t i = 0; i < kept.count; i += kLanes) {
     const std::int64_t n = smaller(kLanes, kept.count - i);
-    const Floats p = exp2((load_first(kept.score + i, n) - all(base_of_row(s, r))) * unit);
-    store_first(row.top_weight + i, p * all(inverse_total(s, r)), n);
+    const Floats p = exp2((load_first(kept.score + i, n) - all(s.w.base[r])) * all(s.unit));
+    store_first(row.top_weight + i, p * all(inverse), n);
   }
   for (std::int64_t i = 0; i < kept.count; ++i) {
     row.top_index[i] = index_at(kept, i);
@@ -71,27 +112,37 @@ inline void finish_top(const State& s, int r) {
   }
 }
 
+template <class Out>
+inline void finish_out(const State& s, int r, float inverse) {
+  auto* out = static_cast<Out*>(s.a.rows[r].out);
+  const float* sums = s.w.sums + r * s.w.value_step;
+  for (std::int64_t e = 0; e < s.a.value_width; e += kLanes) {
+    store_first(out + e, load(sums + e) * all(inverse), smaller(kLanes, s.a.value_width - e));
+  }
+}
+
 inline void finish(const State& s) {
   for (int r = 0; r < s.a.row_count; ++r) {
     const Row& row = s.a.rows[r];
-    const float l = s.w.total[r];
+    const float l = total_of(s, r);
+    const float inverse = inverse_of(l);
     const double log_total = row.lse != nullptr || row.entropy != nullptr ? log(double{l}) : 0;
     if (row.out != nullptr) {
-      const Floats inverse = all(inverse_total(s, r));
-      const float* sums = s.w.sums + r * s.w.value_step;
-      for (std::int64_t e = 0; e < s.a.value_width; e += kLanes) {
-        store_first(row.out + e, load(sums + e) * inverse, smaller(kLanes, s.a.value_width - e));
+      switch (s.a.out_type) {
+        case Number::kFloat32: finish_out<float>(s, r, inverse); break;
+        case Number::kBFloat16: finish_out<BFloat16>(s, r, inverse); break;
+        case Number::kFloat16: finish_out<Float16>(s, r, inverse); break;
       }
     }
     if (row.lse != nullptr) {
-      const double peak = s.w.peak[r] * s.scale;
-      *row.lse = l == 0 ? kHidden : static_cast<float>(peak + log_total);
+      const double base = s.w.base[r] * s.scale;
+      *row.lse = l == 0 ? kHidden : static_cast<float>(base + log_total);
     }
     if (row.entropy != nullptr) {
-      const double h = log_total - kLn2 * s.w.spread[r] / l;
+      const double h = log_total - kLn2 * sum_of(load(s.w.spread + r * kLanes)) / l;
       *row.entropy = l == 0 || h < 0 ? 0.0f : static_cast<float>(h);
     }
-    if (s.a.top > 0) finish_top(s, r);
+    if (s.a.top > 0) finish_top(s, r, inverse);
   }
 }
 

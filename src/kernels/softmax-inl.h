@@ -1,4 +1,9 @@
-// One tile of rows: scores, peaks, weights, and the weighted sums of values.
+// One tile of rows and one panel of keys: scores become weights; at the end of a block weights meet
+// values.
+//
+// A row counts its scores from a base b that moves rarely: x = unit (s - b) may rise to kReach before
+// b becomes the largest score, and the sums so far shrink. So most panels need one compare a vector and
+// nothing else. When a base moves depends on that row's scores alone.
 #pragma once
 
 #include <cstdint>
@@ -6,141 +11,272 @@
 namespace fovea::kernels {
 namespace {
 
-// scores[r, j] for whole vectors of keys, -inf where row r does not see key j.
-inline void score_rows(const State& s, const TileRows& t) {
-  const Sweep& a = s.a;
-  const std::int64_t of_block = (s.block.keys + kLanes - 1) / kLanes;
-  const std::int64_t vectors = (t.keys + kLanes - 1) / kLanes;
-  const float* q = s.w.q + t.begin * a.width;
-  const std::int64_t first_panel = t.first / kLanes / kTileVectors * kTileVectors;
-  if (s.unpacked) {
-    for (std::int64_t i = t.first / kLanes; i < vectors; ++i) {
-      const float* from[kLanes];
-      find_lanes(a, s.block, s.seen, i * kLanes, from);
-      kTiles.unpacked[t.count - 1](q, a.width, from, s.w.scores + i * kLanes);
-    }
-  } else {
-    for (std::int64_t p = first_panel; p < vectors; p += kTileVectors) {
-      const std::int64_t c = smaller(kTileVectors, of_block - p);
-      kTiles.scores[t.count - 1][c - 1](q, a.width, s.w.keys + p * kLanes * a.width,
-                                        s.w.scores + p * kLanes);
-    }
+inline std::int64_t vectors_of(std::int64_t keys) { return (keys + kLanes - 1) / kLanes; }
+
+// Where the weights of the tile's rows lie: words, from row to row p_step. Kept weights that are words
+// already are used where they are kept.
+struct Weights {
+  float* words;
+  float* kept;  // [R, kKeys] floats; null: not kept, or the words themselves
+};
+
+template <class Operands>
+inline Weights weights_of(const State& s, const TileRows& t) {
+  if (!s.keeps) return {s.w.weights, nullptr};
+  float* kept = s.w.kept + (s.block_at * s.a.row_count + t.begin) * kKeys;
+  if (Operands::kDepth == 1) return {kept, nullptr};
+  return {s.w.weights, kept};
+}
+
+// x = unit (s - b), p = 2^x, and the sums of both.
+template <bool kEntropy>
+struct Weigh {
+  Floats unit, base, total, spread;
+
+  Weigh(const State& s, int r)
+      : unit(all(s.unit)),
+        base(all(s.w.base[r])),
+        total(load(s.w.total + r * kLanes)),
+        spread(kEntropy ? load(s.w.spread + r * kLanes) : all(0)) {}
+
+  [[gnu::always_inline]] Floats operator()(Floats score) {
+    const Floats x = (score - base) * unit;
+    const Floats p = exp2(x);
+    total = total + p;
+    if constexpr (kEntropy) spread = fma(p, max(all(-126.0f), x), spread);  // 0 times -inf is NaN
+    return p;
   }
-  for (int r = 0; r < t.count; ++r) {
-    float* score = s.w.scores + r * kKeys;
-    const std::int64_t seen = seen_by(s, t.begin + r);
-    const std::int64_t unseen = unseen_by(s, t.begin + r);
-    if (s.added != nullptr) {
-      const float* added = s.added + (t.begin + r) * kKeys;
-      for (std::int64_t j = unseen / kLanes * kLanes; j < seen; j += kLanes) {
-        Floats x = load(score + j);
-        const Floats y = load_first(added + j, smaller(kLanes, seen - j));
-        const Floats z = a.biased ? fma(x, all(a.scale < 0 ? -a.scale : a.scale), y) : x;
-        store(score + j, pick_where_equal(y, all(kHidden), all(kHidden), z));
+
+  void store_sums(const State& s, int r) {
+    store(s.w.total + r * kLanes, total);
+    if constexpr (kEntropy) store(s.w.spread + r * kLanes, spread);
+  }
+};
+
+// --- a full tile that sees all of its panel -----------------------------------------------------------
+
+// What became of the tile: the rows that have a score above their bar (bits), or that some score is
+// above a limit, and nothing was done but to store the scores.
+constexpr std::uint32_t kOverLimit = 1u << 31;
+
+// Products, weights and sums of kTileRows rows and kTileVectors vectors of keys, in registers. Scores
+// are stored too where top keys are looked for.
+template <class Operands, bool kEntropy, bool kTop>
+std::uint32_t weigh_full_tile(const State& s, const Weights& weights, int begin,
+                              std::int64_t from) {
+  Floats sum[kTileRows][kTileVectors];
+  multiply<Operands>(s.w.q + begin * s.words, s.words, s.w.keys + from * s.words, sum);
+  std::uint32_t above = 0;
+  std::uint32_t over = 0;
+#pragma GCC unroll 16
+  for (int r = 0; r < kTileRows; ++r) {
+    Floats most = sum[r][0];
+#pragma GCC unroll 16
+    for (int c = 1; c < kTileVectors; ++c) most = max(sum[r][c], most);
+    over |= greater(most, all(s.w.limit[begin + r]));
+    if constexpr (kTop) above |= (greater(most, all(s.w.bar[begin + r])) != 0 ? 1u : 0u) << r;
+  }
+  if (kTop || over != 0) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kTileRows; ++r) {
+#pragma GCC unroll 16
+      for (int c = 0; c < kTileVectors; ++c) {
+        store(s.w.scores + r * kMostPanel + c * kLanes, sum[r][c]);
       }
     }
-    for (std::int64_t j = seen / kLanes * kLanes; j < vectors * kLanes; j += kLanes) {
-      store(score + j,
-            pick_first(larger(0, smaller(kLanes, seen - j)), load(score + j), all(kHidden)));
-    }
-    for (std::int64_t j = 0; j < unseen; j += kLanes) {
-      store(score + j, pick_first(smaller(kLanes, unseen - j), all(kHidden), load(score + j)));
+  }
+  if (over != 0) return kOverLimit;
+#pragma GCC unroll 16
+  for (int r = 0; r < kTileRows; ++r) {
+    Weigh<kEntropy> weigh(s, begin + r);
+#pragma GCC unroll 16
+    for (int c = 0; c < kTileVectors; ++c) sum[r][c] = weigh(sum[r][c]);
+    weigh.store_sums(s, begin + r);
+    Operands::store_weights(weights.words + (r * kKeys + from) / Operands::kDepth, sum[r]);
+    if (Operands::kDepth > 1 && weights.kept != nullptr) {
+#pragma GCC unroll 16
+      for (int c = 0; c < kTileVectors; ++c) {
+        store(weights.kept + r * kKeys + from + c * kLanes, sum[r][c]);
+      }
     }
   }
+  return above;
 }
 
-// What is subtracted from scores: the peak, or 0 while a row has seen nothing (-inf - -inf would be
-// NaN).
-inline Floats base_of(Floats peak) { return pick_where_equal(peak, all(kHidden), all(0), peak); }
+// --- any other: scores are stored, then looked at row by row ------------------------------------------
 
-// New peaks of the tile's rows, and what their old sums are multiplied with.
-inline void raise_peaks(const State& s, const TileRows& t, float* base, float* grow) {
-  const std::int64_t vectors = (t.keys + kLanes - 1) / kLanes;
-  float most[kMostTileRows];
-  for (int r = 0; r < t.count; ++r) {
-    const float* score = s.w.scores + r * kKeys;
-    Floats top = load(score);
-    for (std::int64_t i = 1; i < vectors; ++i) top = max(load(score + i * kLanes), top);
-    most[r] = max_of(top);
-  }
-  for (int r = 0; r < t.count; r += kLanes) {
-    const std::int64_t n = smaller(kLanes, t.count - r);
-    float* peak = s.w.peak + t.begin + r;
-    const Floats old = load_first(peak, n);
-    const Floats now = max(load_first(most + r, n), old);
-    const Floats subtract = base_of(now);
-    const Floats step = (old - subtract) * all(s.unit);
-    const Floats shrink = exp2(step);
-    if (s.a.factor != nullptr) {  // the first peak
-      float* anchor = s.w.anchor + t.begin + r;
-      store_first(anchor, pick_where_equal(old, all(kHidden), subtract, load_first(anchor, n)), n);
+// Products of `vectors` vectors of keys of the block, from key `from`.
+template <class Operands>
+inline void score_panel(const State& s, const TileRows& t, std::int64_t from,
+                        std::int64_t vectors) {
+  const float* q = s.w.q + t.begin * s.words;
+  if constexpr (Operands::kInPlace) {
+    if (s.keys_in_place) {
+      for (std::int64_t i = 0; i < vectors; ++i) {
+        const typename Operands::Number* keys[kLanes];
+        if (!find_lanes(s.a, s.block, s.seen, from + i * kLanes, keys)) continue;
+        kTiles<Operands>.unpacked[t.count - 1](q, s.a.width, keys, s.w.scores + i * kLanes);
+      }
+      return;
     }
-    store_first(peak, now, n);
-    store_first(base + r, subtract, n);
-    store_first(grow + r, shrink, n);
-    if (s.a.entropy) {  // sum of g p (x + step) = g (u + step l); -126: -inf times 0 would be NaN
-      const Floats spread = fma(max(all(-126.0f), step), load_first(s.w.total + t.begin + r, n),
-                                load_first(s.w.spread + t.begin + r, n));
-      store_first(s.w.spread + t.begin + r, spread * shrink, n);
-    }
-    float* total = s.w.total + t.begin + r;
-    store_first(total, load_first(total, n) * shrink, n);
   }
+  kTiles<Operands>.scores[t.count - 1][vectors - 1](q, s.words, s.w.keys + from * s.words,
+                                                    s.w.scores);
 }
 
-// Scores of one row become weights p = 2^(unit (score - base)); total and spread take them in.
-template <bool kEntropy>
-inline void weigh(const State& s, int r, float* scores, std::int64_t vectors, float base) {
-  const Floats unit = all(s.unit);
-  const Floats subtract = all(base);
-  Floats total = all(0);
-  Floats spread = all(0);
+// Products become the scores of row r: scaled, with what is added, -inf where it does not see the key.
+inline void adjust(const State& s, int r, std::int64_t from, std::int64_t vectors, float* scores) {
+  const Row& row = s.a.rows[r];
+  const std::int64_t seen = seen_by(s, r);
+  const std::int64_t unseen = unseen_by(s, r);
+  const Floats scale = all(s.a.scale < 0 ? -s.a.scale : s.a.scale);
   for (std::int64_t i = 0; i < vectors; ++i) {
-    const Floats x = (load(scores + i * kLanes) - subtract) * unit;
-    const Floats p = exp2(x);
-    store(scores + i * kLanes, p);
-    total = total + p;
-    if constexpr (kEntropy) spread = fma(p, max(all(-126.0f), x), spread);
+    const std::int64_t j = from + i * kLanes;
+    Floats x = load(scores + i * kLanes);
+    Floats added = all(0);
+    if (s.added != nullptr) {
+      added = load_first(s.added + r * kKeys + j, larger(0, smaller(kLanes, s.block.keys - j)));
+    }
+    if (s.scaled) {
+      x = s.a.biased ? fma(x, scale, added) : x * scale;
+      if (s.a.sloped) {  // the places of both are exact up to 2^24 apart
+        const Floats far = all(static_cast<float>(row.place - s.block.begin - j)) - ramp();
+        x = fma(all(-row.slope), max(far, all(0) - far), x);
+      }
+    }
+    if (s.added != nullptr) x = pick_where_equal(added, all(kHidden), all(kHidden), x);
+    if (seen < j + kLanes) x = pick_first(larger(0, seen - j), x, all(kHidden));
+    if (unseen > j) x = pick_first(smaller(kLanes, unseen - j), all(kHidden), x);
+    store(scores + i * kLanes, x);
   }
-  s.w.total[r] += sum_of(total);
-  if constexpr (kEntropy) s.w.spread[r] += sum_of(spread);
 }
 
-// o = g o + p v where some value is not finite: row by row, leaving out the keys hidden from the
-// row (their weight is 0, and 0 times NaN is NaN). The same chain of multiply-adds otherwise.
-inline void blend_careful(const State& s, const TileRows& t, const float* grow) {
+// The base of row r becomes its largest score so far, and what was counted from the old one shrinks:
+// the sums, and the weights of this block, from its key `first` on, that have not met their values.
+template <class Operands>
+[[gnu::noinline]] void move_base(const State& s, const Weights& weights, const TileRows& t, int r,
+                                 std::int64_t first, std::int64_t from, float most) {
+  const int row = t.begin + r;
+  const bool fresh = s.w.limit[row] == kHidden;
+  const float step = (s.w.base[row] - most) * s.unit;
+  s.w.base[row] = most;
+  s.w.limit[row] = most + s.reach;
+  if (fresh) {
+    s.w.anchor[row] = most;
+    return;
+  }
+  float lanes[kLanes];
+  store(lanes, exp2(all(step)));
+  const float grow = lanes[0];
+  float* total = s.w.total + row * kLanes;
+  if (s.a.entropy) {  // sum of g p (x + step) = g (u + step l); -126: -inf times 0 would be NaN
+    float* spread = s.w.spread + row * kLanes;
+    const Floats moved = fma(all(step < -126.0f ? -126.0f : step), load(total), load(spread));
+    store(spread, moved * all(grow));
+  }
+  store(total, load(total) * all(grow));
+  float* sums = s.w.sums + row * s.w.value_step;
+  for (std::int64_t e = 0; e < s.w.value_step; e += kLanes) {
+    store(sums + e, load(sums + e) * all(grow));
+  }
+  const std::int64_t vectors = vectors_of(from - first);
+  Operands::shrink_weights(weights.words + (r * kKeys + first) / Operands::kDepth, vectors, grow);
+  if (weights.kept == nullptr) return;
+  for (std::int64_t i = 0; i < vectors * kLanes; i += kLanes) {
+    float* kept = weights.kept + r * kKeys + first + i;
+    store(kept, load(kept) * all(grow));
+  }
+}
+
+// The scores of row r from key `from` on, as they are stored: the K best are kept.
+inline void offer_row(const State& s, const TileRows& t, int r, std::int64_t from,
+                      std::int64_t vectors) {
+  const float* factors = s.a.factor == nullptr ? nullptr : s.w.factors + from;
+  const Offer offered{s.w.scores + r * kMostPanel, factors, s.w.anchor[t.begin + r], s.unit,
+                      s.block.begin + from,        vectors};
+  offer(kept_of(s, t.begin + r), offered);
+  set_bar(s, t.begin + r);
+}
+
+template <class Operands, bool kEntropy>
+inline void weigh_panel(const State& s, const Weights& weights, const TileRows& t,
+                        std::int64_t first, std::int64_t from, std::int64_t vectors) {
+  for (int r = 0; r < t.count; ++r) {
+    float* scores = s.w.scores + r * kMostPanel;
+    Floats most = load(scores);
+    for (std::int64_t i = 1; i < vectors; ++i) most = max(load(scores + i * kLanes), most);
+    if (greater(most, all(s.w.bar[t.begin + r])) != 0) {
+      if (greater(most, all(s.w.limit[t.begin + r])) != 0) {
+        move_base<Operands>(s, weights, t, r, first, from, max_of(most));
+        set_bar(s, t.begin + r);
+      }
+      if (s.a.top > 0) offer_row(s, t, r, from, vectors);
+    }
+    Weigh<kEntropy> weigh(s, t.begin + r);
+    float* words = weights.words + (r * kKeys + from) / Operands::kDepth;
+    float* kept = weights.kept == nullptr ? nullptr : weights.kept + r * kKeys + from;
+    for (std::int64_t i = 0; i < vectors; ++i) {
+      const Floats p = weigh(load(scores + i * kLanes));
+      Operands::store_weights(words + i * kLanes / Operands::kDepth, p);
+      if (kept != nullptr) store(kept + i * kLanes, p);
+    }
+    weigh.store_sums(s, t.begin + r);
+  }
+}
+
+// --- values -------------------------------------------------------------------------------------------
+
+// o += p v where some value is not finite: row by row, with the values hidden from the row made 0
+// (their weight is 0, and 0 times NaN is NaN). The same chain of multiply-adds otherwise.
+template <class Operands>
+inline void blend_careful(const State& s, const Weights& weights, const TileRows& t) {
+  constexpr int kDepth = Operands::kDepth;
   for (int r = 0; r < t.count; ++r) {
     const float* added = s.added == nullptr ? nullptr : s.added + (t.begin + r) * kKeys;
     const std::int64_t seen = seen_by(s, t.begin + r);
     const std::int64_t unseen = unseen_by(s, t.begin + r);
+    const auto sees = [&](std::int64_t j) {
+      return j >= unseen && j < seen && (added == nullptr || added[j] != kHidden);
+    };
     float* sums = s.w.sums + (t.begin + r) * s.w.value_step;
-    for (std::int64_t e = 0; e < s.w.value_step; e += kLanes) {
-      Floats sum = all(grow[r]) * load(sums + e);
-      for (std::int64_t j = unseen; j < seen; ++j) {
-        if (added != nullptr && added[j] == kHidden) continue;
-        sum = fma(all(s.w.scores[r * kKeys + j]), load(s.w.values + j * s.w.value_step + e), sum);
+    const float* p = weights.words + r * kKeys / kDepth;
+    for (std::int64_t j = unseen / kDepth * kDepth; j < seen; j += kDepth) {
+      const bool next = kDepth > 1 && sees(j + 1);
+      if (!sees(j) && !next) continue;
+      const float* v = s.w.values + j / kDepth * s.w.value_step;
+      for (std::int64_t e = 0; e < s.w.value_step; e += kLanes) {
+        const Floats x = Operands::seen_part(load(v + e), sees(j), next);
+        store(sums + e, Operands::multiply_add(all(p[j / kDepth]), x, load(sums + e)));
       }
-      store(sums + e, sum);
     }
   }
 }
 
-inline void blend_rows(const State& s, const TileRows& t, const float* grow) {
-  if (!s.block.finite) return blend_careful(s, t, grow);
-  const std::int64_t vectors = (s.a.value_width + kLanes - 1) / kLanes;
+template <class Operands>
+inline void blend_rows(const State& s, const Weights& weights, const TileRows& t) {
+  if (!s.block.finite) return blend_careful<Operands>(s, weights, t);
+  constexpr int kDepth = Operands::kDepth;
+  const std::int64_t vectors = vectors_of(s.a.value_width);
+  const std::int64_t first = t.first / kDepth * kDepth;
   Blend b{};
-  b.p = s.w.scores + t.first;
-  b.keys = t.keys - t.first;
-  b.grow = grow;
+  b.p = weights.words + first / kDepth;
+  b.p_step = kKeys / kDepth;
+  b.keys = t.keys - first;
+  b.starts_late = first < t.first;
   b.step = s.w.value_step;
-  b.v_step = s.unpacked ? s.a.v_step : s.w.value_step;
-  const float* values =
-      (s.unpacked ? s.a.v + s.block.begin * s.a.v_step : s.w.values) + t.first * b.v_step;
   for (std::int64_t p = 0; p < vectors; p += kTileVectors) {
     const std::int64_t c = smaller(kTileVectors, vectors - p);
-    b.v = values + p * kLanes;
     b.sums = s.w.sums + t.begin * s.w.value_step + p * kLanes;
-    kTiles.blends[t.count - 1][c - 1](b);
+    if (Operands::kInPlace && s.values_in_place) {
+      b.v_step = s.a.v_step;
+      b.v = static_cast<const typename Operands::Number*>(s.a.v) +
+            (s.block.begin + first) * s.a.v_step + p * kLanes;
+      kTiles<Operands>.blends_in_place[t.count - 1][c - 1](b);
+    } else {
+      b.v_step = s.w.value_step;
+      b.v = s.w.values + first / kDepth * s.w.value_step + p * kLanes;
+      kTiles<Operands>.blends[t.count - 1][c - 1](b);
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-// What a sweep knows while it runs, and how it starts and gets a block of keys ready.
+// What a sweep knows while it runs, and how rows start.
 #pragma once
 
 #include <math.h>
@@ -11,18 +11,28 @@ namespace {
 constexpr double kLn2 = 0.6931471805599453;
 constexpr double kLog2e = 1.4426950408889634;
 
+// How far x = unit (s - base) may rise above 0 before the base moves: weights up to 2^8. Without it
+// nearly every block would move the bases of some rows, and all sums with them.
+constexpr float kReach = 8.0f;
+
 struct State {
   const Sweep& a;
   Workspace w;
-  double scale;        // of the scores that tiles hold: 1 when a bias is in them
-  float unit;          // log2(e) scale
-  std::int64_t first;  // the first key that any row sees
-  std::int64_t keys;   // the last, plus 1
-  Block block;         // the one that is ready now
-  bool seen[kKeys];    // of that block, by some row
-  const float* added;  // null without mask and bias
-  bool wants_weights;  // column sums or whole rows
-  bool unpacked;       // keys and values are read where they are
+  std::int64_t words;     // of a query: D, or half of it
+  double scale;           // of the scores that tiles hold: 1 where they are scaled already
+  float unit;             // log2(e) scale
+  float reach;            // kReach in units of scores
+  std::int64_t first;     // the first key that any row sees
+  std::int64_t keys;      // the last, plus 1
+  std::int64_t blocks;    // of keys, from the one that has `first`
+  Block block;            // the one that is ready now
+  std::int64_t block_at;  // its number, from 0
+  bool seen[kKeys];       // of that block, by some row
+  const float* added;     // null without mask and bias
+  bool scaled;            // scores are scaled before something is added to them
+  bool keeps;             // weights are kept, for column sums or whole rows
+  bool keys_in_place;     // read where they are, not packed
+  bool values_in_place;
 };
 
 struct TileRows {
@@ -30,56 +40,14 @@ struct TileRows {
   int count;           // 1 to kTileRows
   std::int64_t first;  // some row of the tile sees keys [first, keys) of the block by its range
   std::int64_t keys;   // 0: no row sees any
+  std::int64_t first_of_all;  // every row sees keys [first_of_all, keys_of_all), if any
+  std::int64_t keys_of_all;
 };
 
 inline Kept kept_of(const State& s, int r) {
   const std::int64_t at = r * s.w.top_step;
   return {s.w.top_rank + at, (s.a.factor == nullptr ? s.w.top_rank : s.w.top_score) + at,
           s.w.top_index + at, s.a.top};
-}
-
-// Queries copied row by row, so that tiles find them at fixed steps. A negative scale changes their
-// sign, so that the largest product is always the largest score.
-inline void start(State& s) {
-  const Sweep& a = s.a;
-  const float sign = a.scale > 0 ? 1.0f : a.scale < 0 ? -1.0f : 0.0f;
-  for (int r = 0; r < a.row_count; ++r) {
-    for (std::int64_t d = 0; d < a.width; d += kLanes) {
-      const std::int64_t n = smaller(kLanes, a.width - d);
-      store_first(s.w.q + r * a.width + d, load_first(a.rows[r].q + d, n) * all(sign), n);
-    }
-    for (std::int64_t e = 0; e < s.w.value_step; e += kLanes) {
-      store(s.w.sums + r * s.w.value_step + e, all(0));
-    }
-    s.w.peak[r] = kHidden;
-    s.w.total[r] = 0;
-    s.w.spread[r] = 0;
-    s.w.anchor[r] = 0;
-    if (a.top > 0) clear(kept_of(s, r));
-  }
-}
-
-inline void prepare(State& s, std::int64_t begin, bool values) {
-  const Sweep& a = s.a;
-  s.block = Block{begin, smaller(kKeys, s.keys - begin), true};
-  if (s.added != nullptr) {
-    add_rows(a, s.block, s.w.added, s.seen);
-  } else {
-    for (std::int64_t j = 0; j < s.block.keys; ++j) s.seen[j] = begin + j >= s.first;
-  }
-  if (!s.unpacked) pack_keys(a, s.block, s.seen, s.w.keys);
-  if (!values) return;
-  if (a.v != nullptr && !s.unpacked) {
-    s.block.finite = pack_values(a, s.block, s.seen, s.w.values, s.w.value_step);
-  }
-  if (a.top > 0 && a.factor != nullptr) {
-    for (std::int64_t j = 0; j < s.block.keys; ++j) {
-      // A factor of 0 ranks last, but it ranks.
-      const float factor = a.factor[(begin + j) * a.factor_step];
-      s.w.factors[j] = factor > 0 ? log2f(factor) : -1e30f;
-    }
-    for (std::int64_t j = s.block.keys; j < kKeys; ++j) s.w.factors[j] = 0;
-  }
 }
 
 // Keys [unseen_by, seen_by) of the block are those that row r sees by its range.
@@ -91,15 +59,61 @@ inline std::int64_t unseen_by(const State& s, int r) {
 }
 
 inline TileRows tile_at(const State& s, int begin) {
-  TileRows t{begin, static_cast<int>(smaller(kTileRows, s.a.row_count - begin)), kKeys, 0};
+  TileRows t{begin, static_cast<int>(smaller(kTileRows, s.a.row_count - begin)), kKeys, 0, 0,
+             kKeys};
   for (int r = 0; r < t.count; ++r) {
     const std::int64_t first = unseen_by(s, begin + r);
     const std::int64_t keys = seen_by(s, begin + r);
+    t.first_of_all = larger(t.first_of_all, first);
+    t.keys_of_all = smaller(t.keys_of_all, keys);
     if (first >= keys) continue;
     t.first = smaller(t.first, first);
     t.keys = larger(t.keys, keys);
   }
   return t;
+}
+
+// A score above the bar needs a closer look: it moves the base, or is among the K best.
+inline void set_bar(const State& s, int r) {
+  const bool ranked = s.a.top > 0;
+  const Kept kept = kept_of(s, r);
+  s.w.bar[r] = !ranked                 ? s.w.limit[r]
+               : s.a.factor != nullptr ? kHidden  // ranks are not in the order of scores
+                                       : kept.rank[kept.count - 1];
+}
+
+// Queries copied row by row, so that tiles find them at fixed steps. A negative scale changes their
+// sign, so that the largest product is always the largest score.
+template <class Operands>
+inline void start(State& s) {
+  using Number = typename Operands::Number;
+  const Sweep& a = s.a;
+  constexpr std::int64_t kStep = kLanes * Operands::kDepth;
+  const float sign = a.scale > 0 ? 1.0f : a.scale < 0 ? -1.0f : 0.0f;
+  for (int r = 0; r < a.row_count; ++r) {
+    const auto* q = static_cast<const Number*>(a.rows[r].q);
+    float* to = s.w.q + r * s.words;
+    for (std::int64_t d = 0; d < a.width; d += kStep) {
+      const std::int64_t at = d / Operands::kDepth;
+      store_first(to + at,
+                  Operands::with_sign(Operands::words(q + d, smaller(kStep, a.width - d)), sign),
+                  smaller(kLanes, s.words - at));
+    }
+    float* sums = s.w.sums + r * s.w.value_step;
+    for (std::int64_t e = 0; e < s.w.value_step; e += kLanes) store(sums + e, all(0));
+    store(s.w.total + r * kLanes, all(0));
+    if (a.entropy) store(s.w.spread + r * kLanes, all(0));
+    s.w.base[r] = 0;
+    s.w.limit[r] = kHidden;
+    s.w.anchor[r] = 0;
+    if (a.known) {  // p = 2^(unit (s - base)) at once
+      s.w.base[r] = static_cast<float>(a.rows[r].known_lse / s.scale);
+      s.w.limit[r] = -kHidden;
+      s.w.anchor[r] = s.w.base[r];
+    }
+    if (a.top > 0) clear(kept_of(s, r));
+    set_bar(s, r);
+  }
 }
 
 }  // namespace

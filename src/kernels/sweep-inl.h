@@ -1,21 +1,21 @@
 // Attention of a few rows in one sweep over the keys. This file is compiled once for each
 // instruction set, after a lanes_*.h that says what a vector is.
 //
-// State of a row over the keys so far, with x = unit (s - m) and unit = scale log2(e): base 2
-// makes the exponential cheap, and the largest weight is 1 exactly.
-//   m  largest s      l  sum of 2^x      o[E]  sum of 2^x v      u  sum of 2^x x
+// State of a row over the keys so far, with x = unit (s - b) and unit = scale log2(e): base 2
+// makes the exponential cheap.
+//   b  a score not far below the largest      l  sum of 2^x      o[E]  sum of 2^x v      u  sum of 2^x x
 //
 // For each block of keys
-//   prepare         keys, values, mask and bias are made ready, once for all rows
+//   prepare            keys, values, mask and bias are made ready, once for all rows
 //   for each tile of rows
-//     score_rows    s = q k^T; hidden keys become -inf
-//     raise_peaks   m grows to m', and l, u shrink by g = 2^(unit (m - m'))
-//     offer         the K best scores are kept
-//     weigh         p = 2^x; l += sum p, u += sum p x
-//     blend_rows    o = g o + p v
+//     for each panel of keys
+//       weigh_full_tile  s = q k^T, p = 2^x; l += sum p, u += sum p x: all in registers, unless
+//       weigh_panel      something is hidden, added, or above what the rows were ready for
+//       offer_row        the K best scores are kept
+//     blend_rows       o += p v
 // At the end
-//   finish          out = o / l, lse = scale m + ln l, entropy = ln l - ln 2 u / l
-//   weights_again   column sums and whole rows need the final m and l: scores computed anew
+//   finish             out = o / l, lse = scale b + ln l, entropy = ln l - ln 2 u / l
+//   take_weights       column sums and whole rows, from the 2^x of all keys, which were kept for them
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,7 @@
 // These build on each other:
 // clang-format off
 #include "kernels/exp2-inl.h"
+#include "kernels/operands-inl.h"
 #include "kernels/tiles-inl.h"
 #include "kernels/pack-inl.h"
 #include "kernels/top-inl.h"
@@ -36,44 +37,70 @@
 namespace fovea::kernels {
 namespace {
 
+template <class Operands>
+inline void prepare(State& s, std::int64_t begin) {
+  const Sweep& a = s.a;
+  s.block = Block{begin, smaller(kKeys, s.keys - begin), true};
+  if (s.added != nullptr) {
+    add_rows(a, s.block, s.w.added, s.seen);
+  } else {
+    for (std::int64_t j = 0; j < s.block.keys; ++j) s.seen[j] = begin + j >= s.first;
+  }
+  if (!s.keys_in_place) pack_keys<Operands>(a, s.block, s.seen, s.words, s.w.keys);
+  if (a.v != nullptr && !s.values_in_place) {
+    s.block.finite = pack_values<Operands>(a, s.block, s.seen, s.w.values, s.w.value_step);
+  }
+  if (a.top > 0 && a.factor != nullptr) {
+    for (std::int64_t j = 0; j < s.block.keys; ++j) {
+      // A factor of 0 ranks last, but it ranks.
+      const float factor = a.factor[(begin + j) * a.factor_step];
+      s.w.factors[j] = factor > 0 ? log2f(factor) : -1e30f;
+    }
+    for (std::int64_t j = s.block.keys; j < kKeys; ++j) s.w.factors[j] = 0;
+  }
+}
+
+template <class Operands, bool kEntropy, bool kTop>
 inline void sweep_tile(const State& s, const TileRows& t) {
-  float base[kMostTileRows];
-  float grow[kMostTileRows];
-  const std::int64_t vectors = (t.keys + kLanes - 1) / kLanes;
-  score_rows(s, t);
-  raise_peaks(s, t, base, grow);
-  if (s.a.top > 0) {
-    const float* factors = s.a.factor == nullptr ? nullptr : s.w.factors;
-    for (int r = 0; r < t.count; ++r) {
-      const Offer offered{s.w.scores + r * kKeys, factors, s.w.anchor[t.begin + r], s.unit,
-                          s.block.begin,          vectors};
-      offer(kept_of(s, t.begin + r), offered);
+  const Weights weights = weights_of<Operands>(s, t);
+  const bool full = t.count == kTileRows && s.added == nullptr && !s.scaled && !s.keys_in_place;
+  constexpr std::int64_t kPanel = kTileVectors * kLanes;
+  const std::int64_t of_block = rounded_up(s.block.keys, kLanes);
+  const std::int64_t first = t.first / kPanel * kPanel;
+  for (std::int64_t from = first; from < t.keys; from += kPanel) {
+    if (full && from >= t.first_of_all && from + kPanel <= t.keys_of_all) {
+      std::uint32_t above = weigh_full_tile<Operands, kEntropy, kTop>(s, weights, t.begin, from);
+      if (above == kOverLimit) {
+        weigh_panel<Operands, kEntropy>(s, weights, t, first, from, kTileVectors);
+        continue;
+      }
+      for (; kTop && above != 0; above &= above - 1) {
+        offer_row(s, t, __builtin_ctz(above), from, kTileVectors);
+      }
+      continue;
+    }
+    const std::int64_t vectors = smaller(kPanel, of_block - from) / kLanes;
+    score_panel<Operands>(s, t, from, vectors);
+    if (s.added != nullptr || s.scaled || from < t.first_of_all ||
+        from + vectors * kLanes > t.keys_of_all) {
+      for (int r = 0; r < t.count; ++r) {
+        adjust(s, t.begin + r, from, vectors, s.w.scores + r * kMostPanel);
+      }
+    }
+    weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors);
+  }
+  if (s.keeps) {
+    for (int r = t.begin; r < t.begin + t.count; ++r) {  // a row that saw nothing yet kept nothing
+      s.w.kept_base[s.block_at * s.a.row_count + r] =
+          s.w.limit[r] == kHidden ? kHidden : s.w.base[r];
     }
   }
-  for (int r = 0; r < t.count; ++r) {
-    float* scores = s.w.scores + r * kKeys;
-    if (s.a.entropy) {
-      weigh<true>(s, t.begin + r, scores, vectors, base[r]);
-    } else {
-      weigh<false>(s, t.begin + r, scores, vectors, base[r]);
-    }
-  }
-  if (s.a.v != nullptr) blend_rows(s, t, grow);
-  if (s.wants_weights && s.keys <= kKeys) weights_at_once(s, t);
+  if (s.a.v != nullptr) blend_rows<Operands>(s, weights, t);
 }
 
-inline void for_each_tile(const State& s, void (*f)(const State&, const TileRows&)) {
-  for (int r = 0; r < s.a.row_count; r += kTileRows) {
-    const TileRows t = tile_at(s, r);
-    if (t.keys > 0) f(s, t);
-  }
-}
-
-// Few rows that all see the same keys: nothing is hidden from one and seen by another, and each key
-// is used once, so that copies would cost more than they save (decoding).
-inline bool reads_in_place(const Sweep& a) {
-  if (a.row_count > kTileRows || a.masked || a.biased) return false;
-  if (a.v != nullptr && a.value_width % kLanes != 0) return false;
+// All rows see the same keys: nothing is hidden from one and seen by another.
+inline bool sees_alike(const Sweep& a) {
+  if (a.masked || a.biased) return false;
   for (int r = 1; r < a.row_count; ++r) {
     if (a.rows[r].first != a.rows[0].first) return false;
     if (a.rows[r].visible != a.rows[0].visible) return false;
@@ -81,32 +108,56 @@ inline bool reads_in_place(const Sweep& a) {
   return true;
 }
 
+template <class Operands>
 void sweep(const Sweep& a) {
-  State s{
-      .a = a, .wants_weights = a.received != nullptr || a.wholes, .unpacked = reads_in_place(a)};
+  State s{.a = a, .words = (a.width + Operands::kDepth - 1) / Operands::kDepth};
   s.first = INT64_MAX;
   for (int r = 0; r < a.row_count; ++r) {
     if (a.rows[r].visible == 0) continue;
     s.first = smaller(s.first, a.rows[r].first);
     s.keys = larger(s.keys, a.rows[r].visible);
   }
-  const std::int64_t first_block = s.keys == 0 ? 0 : s.first / kKeys * kKeys;
-  s.w = workspace(a, a.row_count, s.keys, a.scratch);
+  if (s.keys == 0) s.first = 0;
+  s.blocks = (s.keys + kKeys - 1) / kKeys - s.first / kKeys;
+  s.w = workspace(a, a.row_count, s.first, s.keys, a.scratch);
   s.added = a.masked || a.biased ? s.w.added : nullptr;
-  // With a bias the scores are scaled before it is added. A scale of 0 is in the queries already
+  s.keeps = a.received != nullptr || a.wholes;
+  // With something to add the scores are scaled before. A scale of 0 is in the queries already
   // (start): 0 times the -inf of hidden keys would be NaN.
-  s.scale = a.biased || a.scale == 0 ? 1 : a.scale < 0 ? -a.scale : a.scale;
+  s.scaled = a.biased || a.sloped;
+  s.scale = s.scaled || a.scale == 0 ? 1 : a.scale < 0 ? -a.scale : a.scale;
   s.unit = static_cast<float>(s.scale * kLog2e);
-  start(s);
-  for (std::int64_t begin = first_block; begin < s.keys; begin += kKeys) {
-    prepare(s, begin, true);
-    for_each_tile(s, sweep_tile);
+  s.reach = kReach / s.unit;
+  // Copies cost more than they save where each key is used once (decoding), or few times.
+  const bool alike = Operands::kInPlace && sees_alike(a);
+  s.keys_in_place = alike && a.row_count <= kTileRows;
+  s.values_in_place = alike && a.value_width % kLanes == 0 &&
+                      (s.keys_in_place || (Operands::kDepth == 1 && a.row_count <= 8 * kTileRows));
+  start<Operands>(s);
+  for (s.block_at = 0; s.block_at < s.blocks; ++s.block_at) {
+    prepare<Operands>(s, (s.first / kKeys + s.block_at) * kKeys);
+    for (int r = 0; r < a.row_count; r += kTileRows) {
+      const TileRows t = tile_at(s, r);
+      if (t.keys == 0) continue;
+      if (a.top > 0) {
+        a.entropy ? sweep_tile<Operands, true, true>(s, t)
+                  : sweep_tile<Operands, false, true>(s, t);
+      } else {
+        a.entropy ? sweep_tile<Operands, true, false>(s, t)
+                  : sweep_tile<Operands, false, false>(s, t);
+      }
+    }
   }
   finish(s);
-  if (!s.wants_weights || s.keys <= kKeys) return;
-  for (std::int64_t begin = first_block; begin < s.keys; begin += kKeys) {
-    prepare(s, begin, false);
-    for_each_tile(s, weights_again);
+  if (s.keeps) take_weights(s);
+}
+
+// 16-bit numbers by way of float32.
+inline void sweep_widened(const Sweep& a) {
+  switch (a.type) {
+    case Number::kFloat32: return sweep<Single<float>>(a);
+    case Number::kBFloat16: return sweep<Single<BFloat16>>(a);
+    case Number::kFloat16: return sweep<Single<Float16>>(a);
   }
 }
 

@@ -13,7 +13,7 @@
 namespace fovea::kernels {
 
 // Rows of one sweep at most. A sweep packs each block of keys once: at D = E = 64 and 2,048 keys
-// that was 13 % of the time with 96 rows, and is 4 % with 384. Then the rows' own state is 200 KiB.
+// that was 13 % of the time with 96 rows, and is 3 % with 384. Then the rows' own state is 250 KiB.
 inline constexpr int kQueries = 384;
 
 // Keys of one block. Block edges lie at multiples of it, wherever a row's keys end: that is what
@@ -21,16 +21,26 @@ inline constexpr int kQueries = 384;
 // 4 L2.
 inline constexpr int kKeys = 256;
 
+// Weights that one sweep keeps at most, in floats (12 MiB), where it is asked for column sums or whole
+// rows: see rows_that_fit.
+inline constexpr std::int64_t kKeptWeights = std::int64_t{kQueries} * 8192;
+
+// Of q, k, v; and of out.
+enum class Number : std::uint8_t { kFloat32, kBFloat16, kFloat16 };
+
 // One query of one head. A null pointer: not wanted, or not given.
 struct Row {
-  const float* q = nullptr;
+  const void* q = nullptr;
   const bool* mask = nullptr;  // mask[j * mask_step]: may see key j
   const float* bias = nullptr;
   std::int64_t first = 0;    // sees keys [first, visible), less what mask and bias hide
   std::int64_t visible = 0;  // first < visible, or both are 0
+  std::int64_t place = 0;    // its own place among the keys, and
+  float slope = 0;           // what its score loses for each key of distance from there
   float weight = 1;          // its w in `received`
+  float known_lse = 0;       // finite; where the sweep has `known`
 
-  float* out = nullptr;               // [value_width]
+  void* out = nullptr;                // [value_width]
   float* lse = nullptr;               // [1]
   float* entropy = nullptr;           // [1]
   std::int32_t* top_index = nullptr;  // [top]
@@ -42,19 +52,24 @@ struct Sweep {
   const Row* rows = nullptr;
   int row_count = 0;  // at most kQueries
 
-  const float* k = nullptr;
-  const float* v = nullptr;  // null: no row has `out`
-  std::int64_t k_step = 0;   // from key to key, in elements; features are dense
+  Number type = Number::kFloat32;  // of q, k and v
+  const void* k = nullptr;
+  const void* v = nullptr;  // null: no row has `out`
+  std::int64_t k_step = 0;  // from key to key, in elements; features are dense
   std::int64_t v_step = 0;
   std::int64_t width = 0;        // D
   std::int64_t value_width = 0;  // E
+  Number out_type = Number::kFloat32;
   float scale = 1;
 
   bool masked = false;  // rows have a mask
   bool biased = false;  // rows have a bias
+  bool sloped = false;  // rows have a slope
   std::int64_t mask_step = 0;
   std::int64_t bias_step = 0;
 
+  bool known = false;  // rows have known_lse: their p are known before the sweep; nothing but
+                       // received, wholes, top and entropy then
   bool entropy = false;
   std::int64_t top = 0;  // keys kept a row
   bool wholes = false;   // rows have `whole`
@@ -66,8 +81,13 @@ struct Sweep {
   float* scratch = nullptr;  // scratch_size floats, aligned to a cache line
 };
 
-// Floats of scratch that a sweep of `rows` rows over at most `keys` keys needs.
-std::int64_t scratch_size(const Sweep& sweep, int rows, std::int64_t keys);
+// Floats of scratch that a sweep of `rows` rows over keys [first, end) needs at most.
+std::int64_t scratch_size(const Sweep& sweep, int rows, std::int64_t first, std::int64_t end);
+
+// How many rows may share a sweep over `keys` keys whose weights are kept (received, wholes): as many as
+// kKeptWeights has room for, but not fewer than two tiles. More keys than that holds, half a million,
+// take 48 bytes a key.
+int rows_that_fit(std::int64_t keys);
 
 // Runs the sweep on the instruction set.
 void run(const Sweep& sweep, Isa isa);

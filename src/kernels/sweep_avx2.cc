@@ -9,7 +9,9 @@
 
 namespace fovea::kernels {
 
-void sweep_avx2(const Sweep& a) { sweep(a); }
-std::int64_t multiply_adds_avx2(std::int64_t rounds) { return multiply_adds(rounds); }
+void sweep_avx2(const Sweep& a) { sweep_widened(a); }
+std::int64_t multiply_adds_avx2(std::int64_t rounds, Number) {
+  return multiply_adds<Single<float>>(rounds);
+}
 
 }  // namespace fovea::kernels

@@ -9,62 +9,123 @@
 namespace fovea::kernels {
 namespace {
 
-// s[r, j] = sum_d q[r, d] k[j, d]  for R rows and the C * kLanes keys of a panel [D, C * kLanes].
-template <int R, int C>
-void score_tile(const float* q, std::int64_t width, const float* panel, float* s) {
-  Floats sum[R][C];
+// sum[r, j] = sum_d q[r, d] k[j, d]  for R rows and the C * kLanes keys of a panel [words, C * kLanes].
+template <class Operands, int R, int C>
+[[gnu::always_inline]] inline void multiply(const float* q, std::int64_t words, const float* panel,
+                                            Floats (&sum)[R][C]) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
     for (int c = 0; c < C; ++c) sum[r][c] = all(0);
   }
-  for (std::int64_t d = 0; d < width; ++d) {
+  for (std::int64_t d = 0; d < words; ++d) {
     Floats k[C];
 #pragma GCC unroll 16
     for (int c = 0; c < C; ++c) k[c] = load(panel + (d * C + c) * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const Floats x = all(q[r * width + d]);
+      const Floats x = all(q[r * words + d]);
 #pragma GCC unroll 16
-      for (int c = 0; c < C; ++c) sum[r][c] = fma(x, k[c], sum[r][c]);
+      for (int c = 0; c < C; ++c) sum[r][c] = Operands::multiply_add(x, k[c], sum[r][c]);
     }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 16
-    for (int c = 0; c < C; ++c) store(s + r * kKeys + c * kLanes, sum[r][c]);
   }
 }
 
+// The scores of a tile, stored: s [R, kMostPanel].
+template <class Operands, int R, int C>
+void score_tile(const float* q, std::int64_t words, const float* panel, float* s) {
+  Floats sum[R][C];
+  multiply<Operands>(q, words, panel, sum);
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < C; ++c) store(s + r * kMostPanel + c * kLanes, sum[r][c]);
+  }
+}
+
+// The same for R rows and kLanes keys that are not packed, from[lane] each: for a few rows that would
+// not pay for panels (they are written to L2 and read back once). The same chains, the same bits.
+template <class Operands, int R>
+void score_unpacked(const float* q, std::int64_t width,
+                    const typename Operands::Number* const (&from)[kLanes], float* s) {
+  constexpr std::int64_t kStep = kLanes * Operands::kDepth;  // numbers of a vector of words
+  const std::int64_t words = (width + Operands::kDepth - 1) / Operands::kDepth;
+  Floats sum[R];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) sum[r] = all(0);
+  std::int64_t d = 0;
+  Floats k[kLanes];
+  for (; d + kStep <= width; d += kStep) {
+#pragma GCC unroll 16
+    for (int l = 0; l < kLanes; ++l) k[l] = Operands::words(from[l] + d);
+    transpose(k);
+    const float* at = q + d / Operands::kDepth;
+#pragma GCC unroll 16
+    for (int l = 0; l < kLanes; ++l) {
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        sum[r] = Operands::multiply_add(all(at[r * words + l]), k[l], sum[r]);
+      }
+    }
+  }
+  if (d < width) {
+    for (int l = 0; l < kLanes; ++l) k[l] = Operands::words(from[l] + d, width - d);
+    transpose(k);
+    const float* at = q + d / Operands::kDepth;
+    for (int l = 0; l < words - d / Operands::kDepth; ++l) {
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        sum[r] = Operands::multiply_add(all(at[r * words + l]), k[l], sum[r]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) store(s + r * kMostPanel, sum[r]);
+}
+
 struct Blend {
-  const float* p;  // [R, kKeys]  weights
-  const float* v;  // [keys, v_step]
+  const float* p;  // [R, p_step]  words of weights
+  std::int64_t p_step;
+  const void* v;  // [keys / kDepth, v_step] words of values; in place: [keys, v_step] numbers
   std::int64_t v_step;
   std::int64_t keys;
-  const float* grow;  // [R]  what the old sums are multiplied with
-  float* sums;        // [R, step]
+  bool starts_late;  // the first key of the first word is not seen, and not read: its weight is 0
+  float* sums;       // [R, step]
   std::int64_t step;
 };
 
-// o[r, e] = grow[r] o[r, e] + sum_j p[r, j] v[j, e]  for R rows and C vectors of e.
-template <int R, int C>
+// o[r, e] += sum_j p[r, j] v[j, e]  for R rows and C vectors of e.
+template <class Operands, bool kPacked, int R, int C>
 void blend_tile(const Blend& b) {
+  constexpr int kDepth = Operands::kDepth;
+  using Number = typename Operands::Number;
   Floats sum[R][C];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-    const Floats grow = all(b.grow[r]);
 #pragma GCC unroll 16
-    for (int c = 0; c < C; ++c) sum[r][c] = grow * load(b.sums + r * b.step + c * kLanes);
+    for (int c = 0; c < C; ++c) sum[r][c] = load(b.sums + r * b.step + c * kLanes);
   }
-  for (std::int64_t j = 0; j < b.keys; ++j) {
+  const std::int64_t steps = (b.keys + kDepth - 1) / kDepth;
+  for (std::int64_t j = 0; j < steps; ++j) {
     Floats v[C];
+    if constexpr (kPacked) {
+      const float* at = static_cast<const float*>(b.v) + j * b.v_step;
 #pragma GCC unroll 16
-    for (int c = 0; c < C; ++c) v[c] = load(b.v + j * b.v_step + c * kLanes);
+      for (int c = 0; c < C; ++c) v[c] = load(at + c * kLanes);
+    } else {
+      const Number* at = static_cast<const Number*>(b.v) + j * kDepth * b.v_step;
+      const Number* next = j * kDepth + 1 < b.keys ? at + b.v_step : at;
+      if (kDepth > 1 && j == 0 && b.starts_late) at = next;
+#pragma GCC unroll 16
+      for (int c = 0; c < C; ++c) {
+        v[c] = Operands::value_words(at + c * kLanes, next + c * kLanes, kLanes);
+      }
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const Floats p = all(b.p[r * kKeys + j]);
+      const Floats p = all(b.p[r * b.p_step + j]);
 #pragma GCC unroll 16
-      for (int c = 0; c < C; ++c) sum[r][c] = fma(p, v[c], sum[r][c]);
+      for (int c = 0; c < C; ++c) sum[r][c] = Operands::multiply_add(p, v[c], sum[r][c]);
     }
   }
 #pragma GCC unroll 16
@@ -74,64 +135,39 @@ void blend_tile(const Blend& b) {
   }
 }
 
-// s[r, l] = sum_d q[r, d] from[l][d]  for R rows and kLanes keys that are not packed: for a few
-// rows that would not pay for panels (they are written to L2 and read back once). The same chains,
-// the same bits.
-template <int R>
-void score_unpacked(const float* q, std::int64_t width, const float* const (&from)[kLanes],
-                    float* s) {
-  Floats sum[R];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) sum[r] = all(0);
-  std::int64_t d = 0;
-  Floats k[kLanes];
-  for (; d + kLanes <= width; d += kLanes) {
-#pragma GCC unroll 16
-    for (int l = 0; l < kLanes; ++l) k[l] = load(from[l] + d);
-    transpose(k);
-#pragma GCC unroll 16
-    for (int l = 0; l < kLanes; ++l) {
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) sum[r] = fma(all(q[r * width + d + l]), k[l], sum[r]);
-    }
-  }
-  if (d < width) {
-    for (int l = 0; l < kLanes; ++l) k[l] = load_first(from[l] + d, width - d);
-    transpose(k);
-    for (int l = 0; l < width - d; ++l) {
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) sum[r] = fma(all(q[r * width + d + l]), k[l], sum[r]);
-    }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) store(s + r * kKeys, sum[r]);
-}
-
 // Every tile up to the full one, for the edges: scores[R - 1][C - 1] and so on.
+template <class Operands>
 struct TileTable {
+  using Keys = const typename Operands::Number* const (&)[kLanes];
   void (*scores[kTileRows][kTileVectors])(const float*, std::int64_t, const float*, float*);
   void (*blends[kTileRows][kTileVectors])(const Blend&);
-  void (*unpacked[kTileRows])(const float*, std::int64_t, const float* const (&)[kLanes], float*);
+  void (*blends_in_place[kTileRows][kTileVectors])(const Blend&);
+  void (*unpacked[kTileRows])(const float*, std::int64_t, Keys, float*);
 };
 
-template <int R, int C>
-constexpr void fill(TileTable& table) {
-  table.scores[R - 1][C - 1] = score_tile<R, C>;
-  table.blends[R - 1][C - 1] = blend_tile<R, C>;
-  table.unpacked[R - 1] = score_unpacked<R>;
+template <class Operands, int R, int C>
+constexpr void fill(TileTable<Operands>& table) {
+  table.scores[R - 1][C - 1] = score_tile<Operands, R, C>;
+  table.blends[R - 1][C - 1] = blend_tile<Operands, true, R, C>;
+  if constexpr (Operands::kInPlace) {
+    table.blends_in_place[R - 1][C - 1] = blend_tile<Operands, false, R, C>;
+    table.unpacked[R - 1] = score_unpacked<Operands, R>;
+  }
   if constexpr (C > 1) {
-    fill<R, C - 1>(table);
+    fill<Operands, R, C - 1>(table);
   } else if constexpr (R > 1) {
-    fill<R - 1, kTileVectors>(table);
+    fill<Operands, R - 1, kTileVectors>(table);
   }
 }
 
-constexpr TileTable filled_table() {
-  TileTable table{};
-  fill<kTileRows, kTileVectors>(table);
+template <class Operands>
+constexpr TileTable<Operands> filled_table() {
+  TileTable<Operands> table{};
+  fill<Operands, kTileRows, kTileVectors>(table);
   return table;
 }
-constexpr TileTable kTiles = filled_table();  // no code of this set runs at start-up
+template <class Operands>
+constexpr TileTable<Operands> kTiles = filled_table<Operands>();  // no code runs at start-up
 
 }  // namespace
 }  // namespace fovea::kernels

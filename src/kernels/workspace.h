@@ -18,6 +18,7 @@ inline std::int64_t rounded_up(std::int64_t n, std::int64_t step) {
 
 constexpr std::int64_t kWidest = 16;       // floats of the widest vector, and of a cache line
 constexpr std::int64_t kMostTileRows = 6;  // rows of the tallest register tile
+constexpr std::int64_t kMostPanel = 64;    // keys of the widest register tile
 
 struct Workspace {
   std::int64_t value_step;  // E rounded up to whole vectors
@@ -26,25 +27,33 @@ struct Workspace {
   float* q;          // [rows, D]             the queries, times the sign of the scale
   float* keys;       // panels of [D, vectors of keys]
   float* values;     // [keys, value_step]
-  float* scores;     // [tile rows, kKeys]    scores of one tile, then its weights
+  float* scores;     // [tile rows, kMostPanel]  of one register tile
+  float* weights;    // [tile rows, kKeys]    2^x of one tile of rows and one block
   float* added;      // [rows, kKeys]         bias, -inf where hidden; with a mask or bias only
   float* factors;    // [kKeys]               log2 of the factors; with a factor only
-  float* sums;       // [rows, value_step]    o: sum of weight v
-  float* peak;       // [rows]                m: largest score so far
-  float* total;      // [rows]                l: sum of weights 2^x
-  float* spread;     // [rows]                u: sum of weight x
-  float* anchor;     // [rows]                the first peak: ranks are counted from it
+  float* sums;       // [rows, value_step]    o: sum of 2^x v
+  float* base;       // [rows]                b: what scores are counted from
+  float* limit;      // [rows]                the score that moves b; -inf before the first
+  float* bar;        // [rows]                the score that needs a closer look
+  float* total;      // [rows, lanes]         l: sum of 2^x
+  float* spread;     // [rows, lanes]         u: sum of 2^x x; with entropy only
+  float* anchor;     // [rows]                the first b: ranks are counted from it
   float* top_rank;   // [rows, top_step]      the best keys, descending
   float* top_score;  // [rows, top_step]
   float* top_index;  // [rows, top_step]      int32 in the memory of floats
+  float* kept;       // [blocks, rows, kKeys] 2^x of all; for column sums and whole rows only
+  float* kept_base;  // [blocks, rows]        the b that they were counted from
 
   std::int64_t floats;  // all of it
 };
 
-// Cuts `base` (may be null, to learn the size only) for `rows` rows and at most `keys` keys.
-inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t keys, float* base) {
+// Cuts `base` (may be null, to learn the size only) for `rows` rows and keys [first, end).
+inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t first, std::int64_t end,
+                           float* base) {
   Workspace w{};
-  const std::int64_t block = smaller(kKeys, rounded_up(keys, kWidest));
+  const std::int64_t block = smaller(kKeys, rounded_up(end, kWidest));
+  const std::int64_t blocks = (end + kKeys - 1) / kKeys - first / kKeys;
+  const bool keeps = a.received != nullptr || a.wholes;
   const auto take = [&w, base](std::int64_t count) {
     float* piece = base == nullptr ? nullptr : base + w.floats;
     w.floats += rounded_up(count, kWidest);
@@ -54,18 +63,23 @@ inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t keys,
   w.q = take(rows * a.width);
   w.keys = take(block * a.width);
   w.values = take(block * w.value_step);
-  w.scores = take(kMostTileRows * kKeys);
+  w.scores = take(kMostTileRows * kMostPanel);
+  w.weights = take(kMostTileRows * kKeys);
   w.added = take(a.masked || a.biased ? rows * kKeys : 0);
   w.factors = take(a.factor != nullptr && a.top > 0 ? kKeys : 0);
   w.sums = take(rows * w.value_step);
-  w.peak = take(rows);
-  w.total = take(rows);
-  w.spread = take(rows);
+  w.base = take(rows);
+  w.limit = take(rows);
+  w.bar = take(rows);
+  w.total = take(rows * kWidest);
+  w.spread = take(a.entropy ? rows * kWidest : 0);
   w.anchor = take(rows);
   w.top_step = rounded_up(a.top, kWidest);
   w.top_rank = take(rows * w.top_step);
-  w.top_score = take(rows * w.top_step);
+  w.top_score = take(a.factor != nullptr ? rows * w.top_step : 0);
   w.top_index = take(rows * w.top_step);
+  w.kept = take(keeps ? blocks * rows * kKeys : 0);
+  w.kept_base = take(keeps ? blocks * rows : 0);
   return w;
 }
 
