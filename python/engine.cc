@@ -16,6 +16,7 @@
 
 #include "fovea/attend.h"
 #include "fovea/error.h"
+#include "fovea/highlights.h"
 #include "fovea/isa.h"
 #include "fovea/threads.h"
 #include "fovea/view.h"
@@ -48,6 +49,9 @@ class Array {
     for (std::size_t d = 0; d < memory_.ndim(); ++d) {
       shape_.push_back(static_cast<std::int64_t>(memory_.shape(d)));
       strides_.push_back(memory_.stride(d));
+    }
+    if (memory_.size() == 0) {  // NumPy gives such an array strides of its own fancy
+      strides_.assign(shape_.size(), 1);
     }
   }
 
@@ -218,6 +222,17 @@ void run_attend(const Call& call, const Array* out, const Array* lse, const Arra
   attend(call.inputs, call.options, outputs, pool.threads());
 }
 
+void run_highlights(const Call& call, const Array& lse, const Array* top_index,
+                    const Array* top_weight, const Array* received, const Array* entropy,
+                    const Array* rows, int threads) {
+  const Outputs outputs = outputs_of(nullptr, nullptr, top_index, top_weight, received, entropy,
+                                     rows, call.queries_packed, call.keys_packed);
+  const View lse_view = lse.view(call.queries_packed ? 2 : 3);
+  const nb::gil_scoped_release others_may_run;
+  BorrowedThreads pool(threads);
+  highlights(call.inputs, lse_view, call.options, outputs, pool.threads());
+}
+
 Options options_of(std::optional<float> scale, const std::string& causal,
                    std::optional<std::int64_t> before, std::optional<std::int64_t> after,
                    std::optional<std::int64_t> key_begin, std::optional<std::int64_t> key_end) {
@@ -303,6 +318,9 @@ NB_MODULE(_engine, m) {
       "key_end"_a.none());
 
   m.def("attend", &run_attend, "call"_a, "out"_a.none(), "lse"_a.none(), "top_index"_a.none(),
+        "top_weight"_a.none(), "received"_a.none(), "entropy"_a.none(), "rows"_a.none(),
+        "threads"_a);
+  m.def("highlights", &run_highlights, "call"_a, "lse"_a, "top_index"_a.none(),
         "top_weight"_a.none(), "received"_a.none(), "entropy"_a.none(), "rows"_a.none(),
         "threads"_a);
   m.def("empty", &empty, "shape"_a, "dtype"_a);

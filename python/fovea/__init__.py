@@ -7,11 +7,11 @@ from typing import List
 
 from . import _engine
 from ._arrays import Error
-from ._attend import Attention, attend
+from ._attend import Attention, attend, highlights
 
 __version__ = _engine.__version__
 
-__all__ = ["Attention", "Error", "attend", "available_isas", "isa", "set_isa", "__version__"]
+__all__ = ["Attention", "Error", "attend", "available_isas", "highlights", "isa", "set_isa", "__version__"]
 
 
 def isa() -> str:

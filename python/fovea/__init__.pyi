@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from typing import Any, Generic, List, Literal, Optional, Protocol, Sequence, Tuple, TypeVar, Union, overload
 
-__all__ = ["Attention", "Error", "attend", "available_isas", "isa", "set_isa", "__version__"]
+__all__ = ["Attention", "Error", "attend", "available_isas", "highlights", "isa", "set_isa", "__version__"]
 
 __version__: str
 
@@ -87,6 +87,31 @@ def attend(
     received_weights: Optional[_Numbers] = None,
     out: Optional[_A] = None,
     out_dtype: Any = None,
+    threads: Optional[int] = None,
+) -> Attention[_A]: ...
+def highlights(
+    q: _A,
+    k: _Array,
+    lse: _Array,
+    *,
+    scale: Optional[float] = None,
+    causal: _Causal = False,
+    window: Optional[_Window] = None,
+    mask: Optional[_Array] = None,
+    bias: Optional[_Array] = None,
+    alibi_slopes: Optional[_Numbers] = None,
+    key_lengths: Optional[_Integers] = None,
+    query_lengths: Optional[_Integers] = None,
+    query_offsets: Optional[_Integers] = None,
+    key_offsets: Optional[_Integers] = None,
+    key_begin: Optional[int] = None,
+    key_end: Optional[int] = None,
+    top: int = 0,
+    received: bool = False,
+    entropy: bool = False,
+    rows: Optional[_Integers] = None,
+    factor: Optional[_Numbers] = None,
+    received_weights: Optional[_Numbers] = None,
     threads: Optional[int] = None,
 ) -> Attention[_A]: ...
 def isa() -> str: ...

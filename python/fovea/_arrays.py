@@ -56,7 +56,7 @@ def read(what: str, name: str, x: Any, types: Sequence[str], *, writable: bool =
     try:
         # ml_dtypes' bfloat16 is none of NumPy's own types, so no protocol takes it: its bits travel.
         array = _engine.Array(x.view(np.uint16) if is_bfloat16 else x, writable, is_bfloat16)
-    except BufferError:
+    except (BufferError, TypeError):  # TypeError: None
         raise _refusal(what, name, x, writable) from None
     if not array.on_cpu:
         raise Error(f"{what}: {name} is on {getattr(x, 'device', 'another device')} but fovea computes on the CPU: "

@@ -366,3 +366,48 @@ def attend(q: Any, k: Any, v: Any, *, scale: Any = None, causal: Any = False, wi
                    seen("entropy"), seen("rows"), count)
     given = results.attention()
     return given.out if results.names() == ["out"] else given
+
+
+def highlights(q: Any, k: Any, lse: Any, *, scale: Any = None, causal: Any = False, window: Any = None,
+               mask: Any = None, bias: Any = None, alibi_slopes: Any = None, key_lengths: Any = None,
+               query_lengths: Any = None, query_offsets: Any = None, key_offsets: Any = None, key_begin: Any = None,
+               key_end: Any = None, top: Any = 0, received: bool = False, entropy: bool = False, rows: Any = None,
+               factor: Any = None, received_weights: Any = None, threads: Any = None) -> Attention[Any]:
+    """What was attended to, asked for later: from q, k and the lse that attend gave.
+
+        p_ij = exp(s_ij - lse_i)
+
+    All arguments mean what they mean in attend and must be those of that call; values are not needed. So
+    attend can run without highlights, and they are computed when somebody looks: one product of q and k,
+    no N x M array. lse is float32 [..., H, N], as attend(..., lse=True) gives it.
+
+    With the lse of a whole, and key_begin and key_end of a part of its keys, the weights are those of the
+    whole: the part's received and rows, and its share of the entropy.
+
+    Returns an Attention whose out and lse are None.
+
+    >>> import numpy as np
+    >>> import fovea
+    >>> q = np.array([[1, 0]], np.float32)
+    >>> k = np.array([[1, 0], [-10, 1]], np.float32)
+    >>> done = fovea.attend(q, k, k, scale=1.0, lse=True)
+    >>> print(fovea.highlights(q, k, done.lse, scale=1.0, top=1).top_weight)
+    [[0.9999833]]
+    """
+    what = "highlights"
+    call, _, _, sizes = prepare(
+        what, q, k, None, scale=scale, causal=causal, window=window, mask=mask, bias=bias, alibi_slopes=alibi_slopes,
+        key_lengths=key_lengths, query_lengths=query_lengths, query_offsets=query_offsets, key_offsets=key_offsets,
+        key_begin=key_begin, key_end=key_end, rows=rows, factor=factor, received_weights=received_weights)
+    count = threads_count(what, threads)
+    sums = read(what, "lse", lse, ("float32",))
+    if tuple(sums.shape) != sizes.queries:
+        raise Error(f"{what}: lse is {shape_text(sums.shape)} but must be {shape_text(sizes.queries)}")
+    results = Results(kind_of(q))
+    results.ask_highlights(what, sizes, top, received, entropy, rows)
+    if not results.names():
+        raise Error(f"{what}: none of top, received, entropy and rows is asked for: there is nothing to compute")
+    seen = results.seen
+    _engine.highlights(call, sums, seen("top_index"), seen("top_weight"), seen("received"), seen("entropy"),
+                       seen("rows"), count)
+    return results.attention()

@@ -54,6 +54,16 @@ def attend(
     rows: Optional[Array],
     threads: int,
 ) -> None: ...
+def highlights(
+    call: Call,
+    lse: Array,
+    top_index: Optional[Array],
+    top_weight: Optional[Array],
+    received: Optional[Array],
+    entropy: Optional[Array],
+    rows: Optional[Array],
+    threads: int,
+) -> None: ...
 def empty(shape: Sequence[int], dtype: str) -> Any: ...
 def isa() -> str: ...
 def set_isa(name: str) -> None: ...

@@ -61,24 +61,23 @@ def test_many_callers_at_once():
     assert len(done) == 12 and not wrong
 
 
-def count_threads():
-    return len(os.listdir("/proc/self/task"))
-
-
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads as Linux shows them")
 def test_pools_are_used_again(run_python):
     """One caller after another, also on new Python threads, makes one pool; idle ones stay few."""
     out = run_python("""
-        import os, threading, numpy, fovea
+        import os, threading, time, numpy, fovea
+        def count():
+            time.sleep(0.3)  # threads that were joined may still be listed
+            return len(os.listdir("/proc/self/task"))
         x = numpy.ones((64, 32), numpy.float32)
-        before = len(os.listdir("/proc/self/task"))
+        before = count()
         fovea.attend(x, x, x, threads=3)
         for _ in range(20):
             t = threading.Thread(target=lambda: fovea.attend(x, x, x, threads=3)); t.start(); t.join()
-        print(len(os.listdir("/proc/self/task")) - before)
+        print(count() - before)
         for n in range(2, 30):
             fovea.attend(x, x, x, threads=n)
-        print(len(os.listdir("/proc/self/task")) - before)
+        print(count() - before)
     """)
     same, many = map(int, out.split())
     assert same == 2
