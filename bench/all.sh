@@ -5,9 +5,7 @@ set -euo pipefail
 build=$1
 data=${2:-}
 mkdir -p bench/results
-"$build/bench/attend_bench" --json bench/results/attend.json
-"$build/bench/attend_bench" --threads 2 --only self_2k,causal_2k,sentence_batch \
-  --json bench/results/attend_2_threads.json
+"$build/fovea" bench --full --threads 1,0 --type float32,bfloat16,float16 --json bench/results/attend.json
 if [ -z "$data" ] || [ ! -x build/venv-oracles/bin/python ]; then
   echo 'bench: the comparison of translators needs ./run oracles first, and then: ./run bench TATOEBA-FOLDER' >&2
   exit 0

@@ -11,6 +11,7 @@ void add_commands(CLI::App& app) {
   add_evaluate(app);
   add_train(app);
   add_practice(app);
+  add_bench(app);
   add_info(app);
 }
 

@@ -17,6 +17,7 @@ void add_attend(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_train(CLI::App& app);
 void add_practice(CLI::App& app);
+void add_bench(CLI::App& app);
 void add_info(CLI::App& app);
 
 }  // namespace fovea::cli

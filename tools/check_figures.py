@@ -5,7 +5,7 @@
 
 A figure is marked by a comment right behind it:
 
-  fovea reaches 71.3<!-- figure: bench/results/attend.json#document_2k.gflops .1f --> GFLOP/s
+  fovea reaches 71.3<!-- figure: bench/results/attend.json#situations.self_2k.gflops .1f --> GFLOP/s
 
 The path names a value in the file: keys and list positions joined by points (a key may contain points
 itself). The last word is a Python format (`.1f`, `,.0f`, `.0%`; `.2f` unless given); a factor may stand before it

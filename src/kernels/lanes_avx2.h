@@ -97,6 +97,13 @@ inline std::uint32_t greater(Floats a, Floats b) {
   return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
 }
 
+inline std::int64_t store_where(float* p, std::uint32_t bits, Floats x) {
+  float lanes[kLanes];
+  store(lanes, x);
+  std::int64_t count = 0;
+  for (; bits != 0; bits &= bits - 1) p[count++] = lanes[__builtin_ctz(bits)];
+  return count;
+}
 inline Floats pick_where_greater(Floats a, Floats b, Floats y, Floats x) {
   return _mm256_blendv_ps(x, y, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
 }

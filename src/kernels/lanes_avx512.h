@@ -77,6 +77,11 @@ inline Floats pick_first(std::int64_t n, Floats x, Floats y) {
   return _mm512_mask_mov_ps(y, first(n), x);
 }
 inline std::uint32_t greater(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+inline std::int64_t store_where(float* p, std::uint32_t bits, Floats x) {
+  // Compressed in a register: the instruction that compresses into memory is slow on Zen 4.
+  _mm512_storeu_ps(p, _mm512_maskz_compress_ps(static_cast<__mmask16>(bits), x));
+  return __builtin_popcount(bits);
+}
 inline Floats pick_where_greater(Floats a, Floats b, Floats y, Floats x) {
   return _mm512_mask_mov_ps(x, _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y);
 }

@@ -65,6 +65,12 @@ inline Floats pick_where_equal(Floats a, Floats b, Floats y, Floats x) { return 
 inline Floats pick_first(std::int64_t n, Floats x, Floats y) { return n > 0 ? x : y; }
 // Bit l: lane l of a is greater than lane l of b.
 inline std::uint32_t greater(Floats a, Floats b) { return a > b ? 1u : 0u; }
+// The lanes of the bits set, side by side; returns how many. Memory after them may be written too, up to
+// a vector.
+inline std::int64_t store_where(float* p, std::uint32_t bits, Floats x) {
+  if (bits != 0) *p = x;
+  return bits;
+}
 // x, but y in lanes where a > b.
 inline Floats pick_where_greater(Floats a, Floats b, Floats y, Floats x) { return a > b ? y : x; }
 // Lanes moved up by one, `first` in lane 0.

@@ -62,8 +62,8 @@ constexpr std::uint32_t kOverLimit = 1u << 31;
 // Products, weights and sums of kTileRows rows and kTileVectors vectors of keys, in registers. Scores
 // are stored too where top keys are looked for.
 template <class Operands, bool kEntropy, bool kTop>
-std::uint32_t weigh_full_tile(const State& s, const Weights& weights, int begin,
-                              std::int64_t from) {
+std::uint32_t weigh_full_tile(const State& s, const Weights& weights, int begin, std::int64_t from,
+                              float* scores) {
   Floats sum[kTileRows][kTileVectors];
   multiply<Operands>(s.w.q + begin * s.words, s.words, s.w.keys + from * s.words, sum);
   std::uint32_t above = 0;
@@ -74,14 +74,16 @@ std::uint32_t weigh_full_tile(const State& s, const Weights& weights, int begin,
 #pragma GCC unroll 16
     for (int c = 1; c < kTileVectors; ++c) most = max(sum[r][c], most);
     over |= greater(most, all(s.w.limit[begin + r]));
-    if constexpr (kTop) above |= (greater(most, all(s.w.bar[begin + r])) != 0 ? 1u : 0u) << r;
+    if constexpr (kTop) {
+      above |= (greater(most, all(bar_of(s, begin + r))) != 0 ? 1u : 0u) << r;
+    }
   }
   if (kTop || over != 0) {
 #pragma GCC unroll 16
     for (int r = 0; r < kTileRows; ++r) {
 #pragma GCC unroll 16
       for (int c = 0; c < kTileVectors; ++c) {
-        store(s.w.scores + r * kMostPanel + c * kLanes, sum[r][c]);
+        store(scores + r * kKeys + c * kLanes, sum[r][c]);
       }
     }
   }
@@ -107,21 +109,20 @@ std::uint32_t weigh_full_tile(const State& s, const Weights& weights, int begin,
 
 // Products of `vectors` vectors of keys of the block, from key `from`.
 template <class Operands>
-inline void score_panel(const State& s, const TileRows& t, std::int64_t from,
-                        std::int64_t vectors) {
+inline void score_panel(const State& s, const TileRows& t, std::int64_t from, std::int64_t vectors,
+                        float* scores) {
   const float* q = s.w.q + t.begin * s.words;
   if constexpr (Operands::kInPlace) {
     if (s.keys_in_place) {
       for (std::int64_t i = 0; i < vectors; ++i) {
         const typename Operands::Number* keys[kLanes];
         if (!find_lanes(s.a, s.block, s.seen, from + i * kLanes, keys)) continue;
-        kTiles<Operands>.unpacked[t.count - 1](q, s.a.width, keys, s.w.scores + i * kLanes);
+        kTiles<Operands>.unpacked[t.count - 1](q, s.a.width, keys, scores + i * kLanes);
       }
       return;
     }
   }
-  kTiles<Operands>.scores[t.count - 1][vectors - 1](q, s.words, s.w.keys + from * s.words,
-                                                    s.w.scores);
+  kTiles<Operands>.scores[t.count - 1][vectors - 1](q, s.words, s.w.keys + from * s.words, scores);
 }
 
 // Products become the scores of row r: scaled, with what is added, -inf where it does not see the key.
@@ -188,31 +189,87 @@ template <class Operands>
   }
 }
 
-// The scores of row r from key `from` on, as they are stored: the K best are kept.
+// Scores of row r for the keys of the block from `from` on: the K best are kept.
 inline void offer_row(const State& s, const TileRows& t, int r, std::int64_t from,
-                      std::int64_t vectors) {
+                      std::int64_t vectors, const float* scores) {
   const float* factors = s.a.factor == nullptr ? nullptr : s.w.factors + from;
-  const Offer offered{s.w.scores + r * kMostPanel, factors, s.w.anchor[t.begin + r], s.unit,
-                      s.block.begin + from,        vectors};
+  const Offer offered{scores, factors, s.w.anchor[t.begin + r], s.unit, s.block.begin + from,
+                      vectors};
   offer(kept_of(s, t.begin + r), offered);
-  set_bar(s, t.begin + r);
+}
+
+// A row that has not K keys yet takes them from a whole block at once, which has a good floor. With
+// factors that is so for all blocks.
+inline bool waits_for_block(const State& s, int r) { return bar_of(s, r) == kHidden; }
+
+inline bool some_wait_for_block(const State& s, const TileRows& t) {
+  bool some = false;
+  for (int r = t.begin; r < t.begin + t.count; ++r) some = some || waits_for_block(s, r);
+  return some;
+}
+
+inline void offer_block(const State& s, const TileRows& t, std::int64_t first) {
+  const std::int64_t vectors = vectors_of(t.keys - first);
+  std::uint32_t fresh = 0;
+  for (int r = 0; r < t.count; ++r) {
+    if (!waits_for_block(s, t.begin + r)) continue;
+    const Kept kept = kept_of(s, t.begin + r);
+    if (s.a.factor == nullptr && kept.count <= kFilled && kept.rank[0] == kHidden) {
+      fresh |= 1u << r;
+    } else {
+      offer_row(s, t, r, first, vectors, s.w.scores + r * kKeys + first);
+    }
+  }
+  if (fresh == 0) return;
+  Passed passed[kTileRows];
+  for (int r = 0; r < t.count; ++r) {
+    passed[r] = passed_of({s.w.scores + r * kKeys + first, nullptr, 0, 0, 0, vectors}, s.a.top);
+  }
+  for (int r = 0; r < t.count; ++r) {
+    if ((fresh >> r & 1u) == 0) continue;
+    if (passed[r].count > kFilled) {
+      offer_row(s, t, r, first, vectors, s.w.scores + r * kKeys + first);
+    } else {
+      fill(kept_of(s, t.begin + r), passed[r], s.block.begin + first);
+    }
+  }
+}
+
+// The scores of one panel, some of which are above the bar of the rows of `above`. The usual case of
+// offer_row, and its hot one.
+inline void offer_panel(const State& s, const TileRows& t, std::uint32_t above, std::int64_t from,
+                        const float* scores) {
+  for (; above != 0; above &= above - 1) {
+    const int r = __builtin_ctz(above);
+    const int row = t.begin + r;
+    if (waits_for_block(s, row)) continue;
+    if (s.a.top > kLanes || kTileVectors * kLanes > 64) {
+      offer_row(s, t, r, from, kTileVectors, scores + r * kKeys);
+      continue;
+    }
+    const Kept kept = kept_of(s, row);
+    const Offer o{scores + r * kKeys, nullptr, 0, 0, s.block.begin + from, kTileVectors};
+    const std::uint64_t better = better_keys(o, kTileVectors, all(bar_of(s, row)));
+    store_places(kept, 0, insert_few<false>(places_at(kept, 0), o, better));
+  }
 }
 
 template <class Operands, bool kEntropy>
 inline void weigh_panel(const State& s, const Weights& weights, const TileRows& t,
-                        std::int64_t first, std::int64_t from, std::int64_t vectors) {
+                        std::int64_t first, std::int64_t from, std::int64_t vectors,
+                        const float* of_panel) {
   for (int r = 0; r < t.count; ++r) {
-    float* scores = s.w.scores + r * kMostPanel;
+    const int row = t.begin + r;
+    const float* scores = of_panel + r * kKeys;
     Floats most = load(scores);
     for (std::int64_t i = 1; i < vectors; ++i) most = max(load(scores + i * kLanes), most);
-    if (greater(most, all(s.w.bar[t.begin + r])) != 0) {
-      if (greater(most, all(s.w.limit[t.begin + r])) != 0) {
+    if (greater(most, all(bar_of(s, row))) != 0) {
+      if (greater(most, all(s.w.limit[row])) != 0) {
         move_base<Operands>(s, weights, t, r, first, from, max_of(most));
-        set_bar(s, t.begin + r);
       }
-      if (s.a.top > 0) offer_row(s, t, r, from, vectors);
+      if (s.a.top > 0 && !waits_for_block(s, row)) offer_row(s, t, r, from, vectors, scores);
     }
-    Weigh<kEntropy> weigh(s, t.begin + r);
+    Weigh<kEntropy> weigh(s, row);
     float* words = weights.words + (r * kKeys + from) / Operands::kDepth;
     float* kept = weights.kept == nullptr ? nullptr : weights.kept + r * kKeys + from;
     for (std::int64_t i = 0; i < vectors; ++i) {
@@ -220,7 +277,7 @@ inline void weigh_panel(const State& s, const Weights& weights, const TileRows& 
       Operands::store_weights(words + i * kLanes / Operands::kDepth, p);
       if (kept != nullptr) store(kept + i * kLanes, p);
     }
-    weigh.store_sums(s, t.begin + r);
+    weigh.store_sums(s, row);
   }
 }
 

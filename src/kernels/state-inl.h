@@ -73,13 +73,12 @@ inline TileRows tile_at(const State& s, int begin) {
   return t;
 }
 
-// A score above the bar needs a closer look: it moves the base, or is among the K best.
-inline void set_bar(const State& s, int r) {
-  const bool ranked = s.a.top > 0;
-  const Kept kept = kept_of(s, r);
-  s.w.bar[r] = !ranked                 ? s.w.limit[r]
-               : s.a.factor != nullptr ? kHidden  // ranks are not in the order of scores
-                                       : kept.rank[kept.count - 1];
+// A score above the bar needs a closer look: it moves the base, or is among the K best. With factors
+// ranks are not in the order of scores: all need it.
+inline float bar_of(const State& s, int r) {
+  if (s.a.top == 0) return s.w.limit[r];
+  if (s.a.factor != nullptr) return kHidden;
+  return s.w.top_rank[r * s.w.top_step + s.a.top - 1];
 }
 
 // Queries copied row by row, so that tiles find them at fixed steps. A negative scale changes their
@@ -112,7 +111,6 @@ inline void start(State& s) {
       s.w.anchor[r] = s.w.base[r];
     }
     if (a.top > 0) clear(kept_of(s, r));
-    set_bar(s, r);
   }
 }
 

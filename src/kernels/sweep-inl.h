@@ -11,7 +11,7 @@
 //     for each panel of keys
 //       weigh_full_tile  s = q k^T, p = 2^x; l += sum p, u += sum p x: all in registers, unless
 //       weigh_panel      something is hidden, added, or above what the rows were ready for
-//       offer_row        the K best scores are kept
+//       offer_panel      the K best scores are kept
 //     blend_rows       o += p v
 // At the end
 //   finish             out = o / l, lse = scale b + ln l, entropy = ln l - ln 2 u / l
@@ -67,28 +67,31 @@ inline void sweep_tile(const State& s, const TileRows& t) {
   constexpr std::int64_t kPanel = kTileVectors * kLanes;
   const std::int64_t of_block = rounded_up(s.block.keys, kLanes);
   const std::int64_t first = t.first / kPanel * kPanel;
+  // Scores of one panel lie where those of the last lay (in L1), unless they are needed once more.
+  const bool waits = kTop && some_wait_for_block(s, t);
   for (std::int64_t from = first; from < t.keys; from += kPanel) {
+    float* scores = s.w.scores + (waits ? from : 0);
     if (full && from >= t.first_of_all && from + kPanel <= t.keys_of_all) {
-      std::uint32_t above = weigh_full_tile<Operands, kEntropy, kTop>(s, weights, t.begin, from);
+      const std::uint32_t above =
+          weigh_full_tile<Operands, kEntropy, kTop>(s, weights, t.begin, from, scores);
       if (above == kOverLimit) {
-        weigh_panel<Operands, kEntropy>(s, weights, t, first, from, kTileVectors);
-        continue;
-      }
-      for (; kTop && above != 0; above &= above - 1) {
-        offer_row(s, t, __builtin_ctz(above), from, kTileVectors);
+        weigh_panel<Operands, kEntropy>(s, weights, t, first, from, kTileVectors, scores);
+      } else if (kTop) {
+        offer_panel(s, t, above, from, scores);
       }
       continue;
     }
     const std::int64_t vectors = smaller(kPanel, of_block - from) / kLanes;
-    score_panel<Operands>(s, t, from, vectors);
+    score_panel<Operands>(s, t, from, vectors, scores);
     if (s.added != nullptr || s.scaled || from < t.first_of_all ||
         from + vectors * kLanes > t.keys_of_all) {
       for (int r = 0; r < t.count; ++r) {
-        adjust(s, t.begin + r, from, vectors, s.w.scores + r * kMostPanel);
+        adjust(s, t.begin + r, from, vectors, scores + r * kKeys);
       }
     }
-    weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors);
+    weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors, scores);
   }
+  if (waits) offer_block(s, t, first);
   if (s.keeps) {
     for (int r = t.begin; r < t.begin + t.count; ++r) {  // a row that saw nothing yet kept nothing
       s.w.kept_base[s.block_at * s.a.row_count + r] =

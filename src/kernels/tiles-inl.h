@@ -31,7 +31,7 @@ template <class Operands, int R, int C>
   }
 }
 
-// The scores of a tile, stored: s [R, kMostPanel].
+// The scores of a tile, stored: s [R, kKeys].
 template <class Operands, int R, int C>
 void score_tile(const float* q, std::int64_t words, const float* panel, float* s) {
   Floats sum[R][C];
@@ -39,7 +39,7 @@ void score_tile(const float* q, std::int64_t words, const float* panel, float* s
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
-    for (int c = 0; c < C; ++c) store(s + r * kMostPanel + c * kLanes, sum[r][c]);
+    for (int c = 0; c < C; ++c) store(s + r * kKeys + c * kLanes, sum[r][c]);
   }
 }
 
@@ -80,7 +80,7 @@ void score_unpacked(const float* q, std::int64_t width,
     }
   }
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) store(s + r * kMostPanel, sum[r]);
+  for (int r = 0; r < R; ++r) store(s + r * kKeys, sum[r]);
 }
 
 struct Blend {

@@ -56,7 +56,8 @@ inline void store_places(const Kept& kept, std::int64_t i, const Places& x) {
 
 // Where the new key (in all lanes) is better than the one in a place, that place gets the key
 // before it, or the new one if it is not better than the key before. `before` is x moved by one
-// place.
+// place. Without factors scores are the ranks.
+template <bool kFactors = true>
 [[gnu::always_inline]] inline Places with_new(const Places& x, const Places& before,
                                               const Places& key) {
   const auto pick = [&](Floats old, Floats moved, Floats now) {
@@ -64,12 +65,15 @@ inline void store_places(const Kept& kept, std::int64_t i, const Places& x) {
     return pick_where_greater(key.rank, x.rank, in, old);
   };
   // The ranks themselves, shorter: the next key waits for them.
-  return {max(x.rank, min(key.rank, before.rank)), pick(x.score, before.score, key.score),
+  const Floats rank = max(x.rank, min(key.rank, before.rank));
+  return {rank, kFactors ? pick(x.score, before.score, key.score) : rank,
           pick(x.index, before.index, key.index)};
 }
 
+template <bool kFactors = true>
 [[gnu::always_inline]] inline Places moved(const Places& x, float rank, float score, float index) {
-  return {shifted_in(x.rank, rank), shifted_in(x.score, score), shifted_in(x.index, index)};
+  return {shifted_in(x.rank, rank), kFactors ? shifted_in(x.score, score) : x.rank,
+          shifted_in(x.index, index)};
 }
 
 // Inserts into more than one vector, the last first. An equal rank does not move and keys come in
@@ -120,27 +124,114 @@ inline float floor_of(const Offer& o, std::int64_t count) {
   return floor > kLowest ? floor - size * 1e-6f - 1e-37f : kHidden;  // NaN gives -inf too
 }
 
-inline void offer(const Kept& kept, const Offer& o) {
+// The first keys that a row is offered: those above a floor are set side by side (Passed), and take the
+// places that they are due by counting how many are better (fill). No branch waits for a score, and each
+// step is done for a tile of rows before the next, so that nothing waits for memory that was just
+// written; inserting the keys one by one took six times as long.
+constexpr std::int64_t kFilled = 16;  // keys that pass at most, and are kept at most
+
+struct Passed {
+  float scores[kFilled + kWidest];
+  float places[kFilled + kWidest];  // of the keys, among those offered
+  std::int64_t count;               // more than kFilled: too many, and not all of them are here
+};
+
+inline Passed passed_of(const Offer& o, std::int64_t kept) {
+  Passed passed;
+  const Floats floor = all(floor_of(o, kept));
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < o.vectors; ++i) {
+    const Floats score = load(o.scores + i * kLanes);
+    const std::uint32_t passes = greater(score, floor);
+    const std::int64_t at = smaller(count, kFilled);
+    store_where(passed.places + at, passes, all(static_cast<float>(i * kLanes)) + ramp());
+    count += store_where(passed.scores + at, passes, score);
+  }
+  for (std::int64_t i = 0; i < kFilled; i += kLanes) {
+    store(passed.scores + smaller(count, kFilled) + i, all(kHidden));
+  }
+  passed.count = count;
+  return passed;
+}
+
+inline void fill(const Kept& kept, const Passed& passed, std::int64_t begin) {
+  static constexpr float kStep[2 * kFilled] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                               1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  float due[kFilled];
+  for (std::int64_t i = 0; i < kFilled; i += kLanes) {
+    const Floats score = load(passed.scores + i);
+    Floats better = all(0);  // keys with a larger score, or the same and a lower index
+#pragma GCC unroll 16
+    for (std::int64_t m = 0; m < kFilled; ++m) {
+      const Floats other = all(passed.scores[m]);
+      const Floats above = pick_where_greater(other, score, all(1), all(0));
+      const Floats before = load(kStep + kFilled - 1 - m + i);  // 1 in lanes after m
+      better = better + pick_where_equal(other, score, before, above);
+    }
+    store(due + i, better);
+  }
+  for (std::int64_t i = 0; i < kFilled; ++i) {
+    const auto place = static_cast<std::int64_t>(due[i]);
+    const auto key = static_cast<std::int32_t>(begin + static_cast<std::int64_t>(passed.places[i]));
+    kept.rank[place] = passed.scores[i];
+    kept.index[place] = bits_of(i < passed.count ? key : -1);
+  }
+}
+
+// Bit j: offered key j has a rank above the bar. At most 64 keys.
+inline std::uint64_t better_keys(const Offer& o, std::int64_t vectors, Floats bar) {
+  std::uint64_t better = 0;
+  for (std::int64_t i = 0; i < vectors; ++i) {
+    better |= std::uint64_t{greater(rank_at(o, i * kLanes), bar)} << (i * kLanes);
+  }
+  return better;
+}
+
+// Inserts the keys of `better`. Which they are, and how many, cannot be predicted; so there is one loop
+// over them and no other branch. A key that is no longer better when its turn comes changes nothing.
+template <bool kFactors>
+[[gnu::always_inline]] inline Places insert_few(Places x, const Offer& o, std::uint64_t better) {
+  for (; better != 0; better &= better - 1) {
+    const int j = __builtin_ctzll(better);
+    const Floats score = all(o.scores[j]);
+    Places key{score, score, all(bits_of(static_cast<std::int32_t>(o.begin + j)))};
+    if constexpr (kFactors) key.rank = fma(score - all(o.anchor), all(o.unit), all(o.factors[j]));
+    x = with_new<kFactors>(x, moved<kFactors>(x, -kHidden, 0, 0), key);
+  }
+  return x;
+}
+
+// The K best of those kept and those offered, any number of them.
+template <bool kFactors>
+inline void offer_to(const Kept& kept, Offer o) {
+  constexpr std::int64_t kAtOnce = 64 / kLanes;  // vectors
   const float* worst = kept.rank + kept.count - 1;
   const float floor = *worst == kHidden ? floor_of(o, kept.count) : kHidden;
-  float ranks[kLanes];
-  for (std::int64_t j = 0; j < o.vectors * kLanes; j += kLanes) {
-    const Floats rank = rank_at(o, j);
-    std::uint32_t better = greater(rank, max(all(floor), all(*worst)));
-    if (better == 0) continue;
-    store(ranks, rank);
-    Places x = places_at(kept, 0);  // stays in registers while one vector holds all K
-    for (; better != 0; better &= better - 1) {
-      const int l = __builtin_ctz(better);
-      const Places key{all(ranks[l]), all(o.scores[j + l]),
-                       all(bits_of(static_cast<std::int32_t>(o.begin + j + l)))};
-      if (kept.count > kLanes) {
-        insert(kept, key);
-      } else {
-        x = with_new(x, moved(x, -kHidden, 0, 0), key);
-      }
+  while (o.vectors > 0) {
+    const std::int64_t n = smaller(kAtOnce, o.vectors);
+    std::uint64_t better = better_keys(o, n, max(all(floor), all(*worst)));
+    if (better != 0 && kept.count <= kLanes) {
+      store_places(kept, 0, insert_few<kFactors>(places_at(kept, 0), o, better));
     }
-    if (kept.count <= kLanes) store_places(kept, 0, x);
+    for (; kept.count > kLanes && better != 0; better &= better - 1) {
+      const int j = __builtin_ctzll(better);
+      const Floats score = all(o.scores[j]);
+      Places key{score, score, all(bits_of(static_cast<std::int32_t>(o.begin + j)))};
+      if (kFactors) key.rank = fma(score - all(o.anchor), all(o.unit), all(o.factors[j]));
+      insert(kept, key);
+    }
+    o.scores += n * kLanes;
+    if (kFactors) o.factors += n * kLanes;
+    o.begin += n * kLanes;
+    o.vectors -= n;
+  }
+}
+
+[[gnu::noinline]] void offer(const Kept& kept, const Offer& o) {
+  if (o.factors != nullptr) {
+    offer_to<true>(kept, o);
+  } else {
+    offer_to<false>(kept, o);
   }
 }
 

@@ -18,7 +18,6 @@ inline std::int64_t rounded_up(std::int64_t n, std::int64_t step) {
 
 constexpr std::int64_t kWidest = 16;       // floats of the widest vector, and of a cache line
 constexpr std::int64_t kMostTileRows = 6;  // rows of the tallest register tile
-constexpr std::int64_t kMostPanel = 64;    // keys of the widest register tile
 
 struct Workspace {
   std::int64_t value_step;  // E rounded up to whole vectors
@@ -27,14 +26,13 @@ struct Workspace {
   float* q;          // [rows, D]             the queries, times the sign of the scale
   float* keys;       // panels of [D, vectors of keys]
   float* values;     // [keys, value_step]
-  float* scores;     // [tile rows, kMostPanel]  of one register tile
+  float* scores;     // [tile rows, kKeys]    of one tile of rows and one block
   float* weights;    // [tile rows, kKeys]    2^x of one tile of rows and one block
   float* added;      // [rows, kKeys]         bias, -inf where hidden; with a mask or bias only
   float* factors;    // [kKeys]               log2 of the factors; with a factor only
   float* sums;       // [rows, value_step]    o: sum of 2^x v
   float* base;       // [rows]                b: what scores are counted from
   float* limit;      // [rows]                the score that moves b; -inf before the first
-  float* bar;        // [rows]                the score that needs a closer look
   float* total;      // [rows, lanes]         l: sum of 2^x
   float* spread;     // [rows, lanes]         u: sum of 2^x x; with entropy only
   float* anchor;     // [rows]                the first b: ranks are counted from it
@@ -63,14 +61,13 @@ inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t first
   w.q = take(rows * a.width);
   w.keys = take(block * a.width);
   w.values = take(block * w.value_step);
-  w.scores = take(kMostTileRows * kMostPanel);
+  w.scores = take(kMostTileRows * kKeys);
   w.weights = take(kMostTileRows * kKeys);
   w.added = take(a.masked || a.biased ? rows * kKeys : 0);
   w.factors = take(a.factor != nullptr && a.top > 0 ? kKeys : 0);
   w.sums = take(rows * w.value_step);
   w.base = take(rows);
   w.limit = take(rows);
-  w.bar = take(rows);
   w.total = take(rows * kWidest);
   w.spread = take(a.entropy ? rows * kWidest : 0);
   w.anchor = take(rows);

@@ -11,6 +11,7 @@
 #include "reference/attend.h"
 #include "support/case.h"
 #include "support/compare.h"
+#include "support/sequence.h"
 
 namespace fovea::testing {
 namespace {
@@ -19,22 +20,21 @@ constexpr double kInf = std::numeric_limits<double>::infinity();
 
 // With the rows of every query.
 Results<double> exact(const Problem& problem) {
-  std::vector<std::int32_t> everyone(static_cast<std::size_t>(problem.c.N));
+  std::vector<std::int32_t> everyone(std::size_t(problem.places.row_queries()));
   std::iota(everyone.begin(), everyone.end(), 0);
   Inputs inputs = problem.inputs();
   inputs.row_queries = everyone;
-  Results<double> results(problem.c, {}, problem.c.N);
+  Results<double> results(problem, {}, std::int64_t(everyone.size()));
   reference::attend(inputs, problem.options(), results.outputs());
   return results;
 }
 
-// Calls f(b, h, i, x) for every query; x counts them.
+// Calls f(b, h, i, x) for every query; x is its place in the results.
 template <class F>
-void each_query(const Case& c, const F& f) {
-  std::size_t x = 0;
-  for (std::int64_t b = 0; b < c.B; ++b) {
-    for (std::int64_t h = 0; h < c.H; ++h) {
-      for (std::int64_t i = 0; i < c.N; ++i) f(b, h, i, x++);
+void each_query(const Problem& p, const F& f) {
+  for (std::int64_t b = 0; b < p.c.B; ++b) {
+    for (std::int64_t h = 0; h < p.c.H; ++h) {
+      for (std::int64_t i = 0; i < p.places.queries(b); ++i) f(b, h, i, p.places.query(b, h, i));
     }
   }
 }
@@ -58,7 +58,7 @@ TEST(Identities, ConstantValuesComeOutAgain) {
     Problem p(c);
     for (float& x : p.v.memory) x = std::isnan(x) ? x : 2.5F;
     const Results<double> r = exact(p);
-    each_query(c, [&](auto b, auto h, auto i, std::size_t x) {
+    each_query(p, [&](auto b, auto h, auto i, std::size_t x) {
       const double want = p.visible_keys(b, h, i) > 0 ? 2.5 : 0;
       for (std::size_t e = 0; e < static_cast<std::size_t>(c.E); ++e) {
         EXPECT_TRUE(close(std::vector{r.out[x * static_cast<std::size_t>(c.E) + e]},
@@ -74,12 +74,13 @@ TEST(Identities, WeightsSumToOneOverTheVisibleKeysAndAreZeroElsewhere) {
     const Problem p(c);
     const Results<double> r = exact(p);
     const auto M = static_cast<std::size_t>(c.M);
-    each_query(c, [&](auto b, auto h, auto i, std::size_t x) {
+    each_query(p, [&](auto b, auto h, auto i, std::size_t x) {
       double sum = 0;
       for (std::size_t j = 0; j < M; ++j) {
         const double weight = r.rows[x * M + j];
         sum += weight;
-        const bool seen = p.visible(b, h, i, static_cast<std::int64_t>(j));
+        const auto y = static_cast<std::int64_t>(j);
+        const bool seen = y < p.places.keys(b) && p.visible(b, h, i, y);
         EXPECT_TRUE(seen ? weight >= 0 && weight <= 1 : weight == 0) << c;
       }
       EXPECT_NEAR(sum, p.visible_keys(b, h, i) > 0 ? 1 : 0, 1e-12) << c;
@@ -89,21 +90,21 @@ TEST(Identities, WeightsSumToOneOverTheVisibleKeysAndAreZeroElsewhere) {
 
 TEST(Identities, EqualKeysGiveTheMeanAndTheEntropyOfChoosingBlindly) {
   each_case([](Random&, Case c) {
-    c.bias = -1;
+    c.bias = c.alibi = -1;
     Problem p(c);
     for (std::int64_t b = 0; b < c.B; ++b) {
       for (std::int64_t g = 0; g < c.G; ++g) {
-        for (std::int64_t j = 1; j < c.M; ++j) {
+        for (std::int64_t j = 1; j < p.places.keys(b); ++j) {
           for (std::int64_t d = 0; d < c.D; ++d) p.k.at(b, g, j, d) = p.k.at(b, g, 0, d);
         }
       }
     }
     const Results<double> r = exact(p);
-    each_query(c, [&](auto b, auto h, auto i, std::size_t x) {
+    each_query(p, [&](auto b, auto h, auto i, std::size_t x) {
       const auto seen = static_cast<double>(p.visible_keys(b, h, i));
       EXPECT_NEAR(r.entropy[x], seen > 0 ? std::log(seen) : 0, 1e-9) << c;
       double sum = 0;
-      for (std::int64_t j = 0; j < c.M; ++j) {
+      for (std::int64_t j = 0; j < p.places.keys(b); ++j) {
         if (p.visible(b, h, i, j)) sum += double(p.v.at(b, h / (c.H / c.G), j, 0));
       }
       EXPECT_NEAR(r.out[x * static_cast<std::size_t>(c.E)], seen > 0 ? sum / seen : 0, 1e-10) << c;
@@ -115,11 +116,11 @@ TEST(Identities, OutputsLieInTheRangeOfTheVisibleValues) {
   each_case([](Random&, Case c) {
     const Problem p(c);
     const Results<double> r = exact(p);
-    each_query(c, [&](auto b, auto h, auto i, std::size_t x) {
+    each_query(p, [&](auto b, auto h, auto i, std::size_t x) {
       if (p.visible_keys(b, h, i) == 0) return;
       for (std::int64_t e = 0; e < c.E; ++e) {
         double low = kInf, high = -kInf;
-        for (std::int64_t j = 0; j < c.M; ++j) {
+        for (std::int64_t j = 0; j < p.places.keys(b); ++j) {
           if (!p.visible(b, h, i, j)) continue;
           low = std::min(low, double(p.v.at(b, h / (c.H / c.G), j, e)));
           high = std::max(high, double(p.v.at(b, h / (c.H / c.G), j, e)));
@@ -138,11 +139,11 @@ TEST(Identities, ReceivedSumsToTheQueriesThatSeeAKey) {
     const Problem p(c);
     const Results<double> r = exact(p);
     for (std::int64_t head = 0; head < c.B * c.H; ++head) {
+      const std::int64_t b = head / c.H, h = head % c.H;
       double sum = 0, seeing = 0;
-      for (std::int64_t j = 0; j < c.M; ++j)
-        sum += r.received[static_cast<std::size_t>(head * c.M + j)];
-      for (std::int64_t i = 0; i < c.N; ++i) {
-        seeing += p.visible_keys(head / c.H, head % c.H, i) > 0 ? 1 : 0;
+      for (std::int64_t j = 0; j < p.places.keys(b); ++j) sum += r.received[p.places.key(b, h, j)];
+      for (std::int64_t i = 0; i < p.places.queries(b); ++i) {
+        seeing += p.visible_keys(b, h, i) > 0 ? 1 : 0;
       }
       EXPECT_NEAR(sum, seeing, 1e-9) << c;
     }
@@ -156,11 +157,11 @@ TEST(Identities, ReceivedIsTheRowsTransposedTimesTheWeights) {
     const Results<double> r = exact(p);
     std::vector<double> want(r.received.size(), 0.0);
     const auto M = static_cast<std::size_t>(c.M);
-    each_query(c, [&](auto b, auto h, auto, std::size_t x) {
-      const auto head = static_cast<std::size_t>(b * c.H + h);
-      for (std::size_t j = 0; j < M; ++j) {
-        want[head * M + j] +=
-            double(p.received_weights[x]) * r.rows[x * M + j] * double(p.factor[head * M + j]);
+    each_query(p, [&](auto b, auto h, auto, std::size_t x) {
+      for (std::int64_t j = 0; j < p.places.keys(b); ++j) {
+        const std::size_t key = p.places.key(b, h, j);
+        want[key] +=
+            double(p.received_weights[x]) * r.rows[x * M + std::size_t(j)] * double(p.factor[key]);
       }
     });
     EXPECT_TRUE(close(r.received, want, 1e-11)) << c;
@@ -172,11 +173,12 @@ TEST(Identities, LseIsTheLogOfTheSumOfExponentials) {
     c.spread = std::min(c.spread, 8.0);  // small enough for exp to be used as it stands
     const Problem p(c);
     const Results<double> r = exact(p);
-    each_query(c, [&](auto b, auto h, auto i, std::size_t x) {
+    each_query(p, [&](auto b, auto h, auto i, std::size_t x) {
       double sum = 0;
-      for (std::int64_t j = 0; j < c.M; ++j) {
-        if (p.visible(b, h, i, j)) {
-          sum += std::exp(reference::score(p.inputs(), p.options(), {b, h, i}, j));
+      const Inputs in = p.inputs();
+      for (std::int64_t j = 0; j < p.places.keys(b); ++j) {
+        if (reference::visible(in, p.options(), {b, h, i}, j)) {
+          sum += std::exp(reference::score(in, p.options(), {b, h, i}, j));
         }
       }
       EXPECT_TRUE(close(std::vector{r.lse[x]}, std::vector{std::log(sum)}, 1e-10)) << c;
@@ -184,26 +186,38 @@ TEST(Identities, LseIsTheLogOfTheSumOfExponentials) {
   });
 }
 
-// Keys [0, cut) alone and [cut, M) alone, merged by their lse, are the whole.
+// Keys [0, cut) alone and [cut, M) alone, by their options or by a mask, merged by their lse, are the
+// whole: what fovea/merge.h says, top too.
 TEST(Identities, SplitKeysMergeByLse) {
   each_case([](Random& random, Case c) {
-    c.K = 1;
+    c.key_begin.reset();
+    c.key_end.reset();
     const Problem whole(c);
     const Results<double> want = exact(whole);
     const auto cut =
         static_cast<std::int64_t>(1 + random.below(static_cast<std::uint64_t>(c.M - 1)));
     std::vector<Results<double>> parts;
     for (const bool first : {true, false}) {
-      // Hides the other keys by a full mask, so that every other rule stays as it was.
       Problem part(whole);
-      part.mask_shape = {c.B, c.H, c.N, c.M};
-      part.mask.clear();
-      each_query(c, [&](auto b, auto h, auto i, std::size_t) {
-        for (std::int64_t j = 0; j < c.M; ++j) {
-          part.mask.push_back({(j < cut) == first && whole.visible(b, h, i, j)});
+      if (first) part.c.key_end = cut;
+      if (!first) part.c.key_begin = cut;
+      parts.push_back(exact(part));
+      // Hides the other keys by a full mask, so that every other rule stays as it was.
+      Problem masked(whole);
+      masked.mask_shape = {c.B, c.H, c.N, c.M};
+      masked.mask.assign(std::size_t(c.B * c.H * c.N * c.M), {false});
+      each_query(whole, [&](auto b, auto h, auto i, std::size_t) {
+        for (std::int64_t j = 0; j < whole.places.keys(b); ++j) {
+          masked.mask[std::size_t(((b * c.H + h) * c.N + i) * c.M + j)].value =
+              (j < cut) == first && whole.visible(b, h, i, j);
         }
       });
-      parts.push_back(exact(part));
+      const Results<double> other = exact(masked);
+      EXPECT_TRUE(close(parts.back().out, other.out, 0)) << c;
+      EXPECT_TRUE(close(parts.back().lse, other.lse, 0)) << c;
+      EXPECT_TRUE(close(parts.back().rows, other.rows, 0)) << c;
+      EXPECT_TRUE(close(parts.back().received, other.received, 0)) << c;
+      EXPECT_EQ(parts.back().top_index, other.top_index) << c;
     }
     std::vector<double> lse(want.lse.size()), out(want.out.size());
     const auto E = static_cast<std::size_t>(c.E);
@@ -218,6 +232,14 @@ TEST(Identities, SplitKeysMergeByLse) {
     }
     EXPECT_TRUE(close(lse, want.lse, 1e-10)) << c;
     EXPECT_TRUE(close(out, want.out, 1e-10)) << c;
+    for (std::size_t x = 0; x < lse.size(); ++x) {
+      double entropy = 0;
+      for (const Results<double>& part : parts) {
+        if (part.lse[x] == -kInf) continue;
+        entropy += std::exp(part.lse[x] - lse[x]) * (part.entropy[x] + lse[x] - part.lse[x]);
+      }
+      EXPECT_NEAR(entropy, want.entropy[x], 1e-9) << c;
+    }
   });
 }
 
@@ -227,7 +249,10 @@ TEST(Identities, TheOrderOfKeysDoesNotMatter) {
     c.causal = Causal::kNone;
     c.window_before.reset();
     c.window_after.reset();
-    c.key_lengths = false;
+    c.key_begin.reset();
+    c.key_end.reset();
+    c.key_lengths = c.packed_keys = false;
+    c.alibi = -1;
     c.K = 1;
     const Problem p(c);
     Problem reversed(p);
@@ -296,7 +321,7 @@ TEST(Identities, ACausalRowIgnoresLaterKeys) {
     const std::int64_t from = 1 + static_cast<std::int64_t>(random.below(std::uint64_t(c.M - 1)));
     for (std::int64_t b = 0; b < c.B; ++b) {
       for (std::int64_t g = 0; g < c.G; ++g) {
-        for (std::int64_t j = from; j < c.M; ++j) {
+        for (std::int64_t j = from; j < p.places.keys(b); ++j) {
           for (std::int64_t d = 0; d < c.D; ++d) p.k.at(b, g, j, d) = 9;
           for (std::int64_t e = 0; e < c.E; ++e) p.v.at(b, g, j, e) = std::nanf("");
         }
@@ -304,7 +329,7 @@ TEST(Identities, ACausalRowIgnoresLaterKeys) {
     }
     const Results<double> after = exact(p);
     const auto E = static_cast<std::size_t>(c.E);
-    each_query(c, [&](auto, auto, auto i, std::size_t x) {
+    each_query(p, [&](auto, auto, auto i, std::size_t x) {
       if (i >= from) return;
       EXPECT_EQ(after.lse[x], before.lse[x]) << c;
       for (std::size_t e = x * E; e < (x + 1) * E; ++e) EXPECT_EQ(after.out[e], before.out[e]) << c;
@@ -317,13 +342,13 @@ TEST(Identities, TopIsWhatSortingTheRowGives) {
     const Problem p(c);
     const Results<double> r = exact(p);
     const auto M = static_cast<std::size_t>(c.M), K = static_cast<std::size_t>(c.K);
-    each_query(c, [&](auto b, auto h, auto i, std::size_t x) {
+    each_query(p, [&](auto b, auto h, auto i, std::size_t x) {
       std::vector<std::pair<double, std::int32_t>>
           order;  // (-rank, index): ties to the lower index
-      for (std::size_t j = 0; j < M; ++j) {
-        if (!p.visible(b, h, i, static_cast<std::int64_t>(j))) continue;
-        const double factor = c.factor ? double(p.factor[std::size_t(b * c.H + h) * M + j]) : 1;
-        order.emplace_back(-r.rows[x * M + j] * factor, static_cast<std::int32_t>(j));
+      for (std::int64_t j = 0; j < p.places.keys(b); ++j) {
+        if (!p.visible(b, h, i, j)) continue;
+        const double factor = c.factor ? double(p.factor[p.places.key(b, h, j)]) : 1;
+        order.emplace_back(-r.rows[x * M + std::size_t(j)] * factor, static_cast<std::int32_t>(j));
       }
       std::sort(order.begin(), order.end());
       for (std::size_t k = 0; k < K; ++k) {
@@ -332,6 +357,142 @@ TEST(Identities, TopIsWhatSortingTheRowGives) {
         EXPECT_EQ(r.top_weight[x * K + k], want < 0 ? 0 : r.rows[x * M + std::size_t(want)]) << c;
       }
     });
+  });
+}
+
+// ALiBi is the bias that it stands for, counted from each query's own place.
+TEST(Identities, AlibiIsABias) {
+  each_case([](Random&, Case c) {
+    c.alibi = static_cast<int>(c.seed % 2);
+    c.bias = -1;
+    const Problem sloped(c);
+    c.alibi = -1;
+    Problem biased(c);  // the same seed: all else is the same up to here
+    biased.q = sloped.q;
+    biased.factor = sloped.factor;
+    biased.received_weights = sloped.received_weights;
+    biased.row_queries = sloped.row_queries;
+    std::vector<double> bias(std::size_t(c.B * c.H * c.N * c.M), std::nan(""));
+    each_query(sloped, [&](auto b, auto h, auto i, std::size_t) {
+      const std::int64_t own =
+          c.causal == Causal::kTopLeft ? i : i + sloped.key_length(b) - sloped.query_length(b);
+      const float slope = sloped.alibi_slopes[std::size_t((sloped.c.alibi == 1 ? b * c.H : 0) + h)];
+      for (std::int64_t j = 0; j < sloped.places.keys(b); ++j) {
+        bias[std::size_t(((b * c.H + h) * c.N + i) * c.M + j)] =
+            -double(slope) * double(j > own ? j - own : own - j);
+      }
+    });
+    Inputs in = biased.inputs();
+    in.bias = View(bias.data(), {c.B, c.H, c.N, c.M});
+    Results<double> want(biased);
+    reference::attend(in, biased.options(), want.outputs());
+    const Results<double> got = exact(sloped);
+    EXPECT_TRUE(close(got.out, want.out, 1e-12)) << c;
+    EXPECT_TRUE(close(got.lse, want.lse, 1e-12)) << c;
+    EXPECT_TRUE(close(got.received, want.received, 1e-11)) << c;
+  });
+}
+
+// A packed sequence gives what it gives alone: every output, every rule, at its place among the others.
+TEST(Identities, PackedEqualsEachSequenceAlone) {
+  each_case([](Random& random, Case c) {
+    c.packed_queries = random.below(3) != 0;
+    c.packed_keys = !c.packed_queries || random.below(3) != 0;
+    const Problem p(c);
+    const Results<double> whole = exact(p);
+    const auto M = std::size_t(c.M), E = std::size_t(c.E), K = std::size_t(c.K);
+    for (std::int64_t b = 0; b < c.B; ++b) {
+      const std::int64_t n = p.places.queries(b), m = p.places.keys(b);
+      if (n == 0) {
+        for (std::int64_t h = 0; h < c.H; ++h) {
+          for (std::int64_t j = 0; j < m; ++j) EXPECT_EQ(whole.received[p.places.key(b, h, j)], 0);
+        }
+        continue;
+      }
+      const Sequence alone(p, b);
+      Results<double> got(alone.c);
+      reference::attend(alone.inputs, alone.options, got.outputs());
+      for (std::int64_t h = 0; h < c.H; ++h) {
+        for (std::int64_t i = 0; i < n; ++i) {
+          const std::size_t x = std::size_t(h * n + i), y = p.places.query(b, h, i);
+          const auto expect = [&](const char* name, const auto& a, const auto& of_whole,
+                                  std::size_t width, std::size_t count) {
+            for (std::size_t e = 0; e < count; ++e) {
+              EXPECT_EQ(a[x * count + e], of_whole[y * width + e]) << name << " of " << c;
+            }
+          };
+          expect("out", got.out, whole.out, E, E);
+          expect("lse", got.lse, whole.lse, 1, 1);
+          expect("entropy", got.entropy, whole.entropy, 1, 1);
+          expect("top_index", got.top_index, whole.top_index, K, K);
+          expect("top_weight", got.top_weight, whole.top_weight, K, K);
+          expect("rows", got.rows, whole.rows, M, std::size_t(m));
+          for (std::size_t j = std::size_t(m); j < M; ++j) EXPECT_EQ(whole.rows[y * M + j], 0) << c;
+        }
+        for (std::int64_t j = 0; j < m; ++j) {
+          EXPECT_EQ(got.received[std::size_t(h * m + j)], whole.received[p.places.key(b, h, j)])
+              << c;
+        }
+      }
+      if (::testing::Test::HasFailure()) return;
+    }
+  });
+}
+
+// Highlights from the lse of attend are attend's; from the lse of a whole, those of its parts add up.
+TEST(Identities, HighlightsFromLseEqualAttends) {
+  each_case([](Random& random, Case c) {
+    Problem p(c);
+    std::vector<std::int32_t> everyone(std::size_t(p.places.row_queries()));
+    std::iota(everyone.begin(), everyone.end(), 0);
+    p.row_queries = everyone;
+    const auto R = std::int64_t(everyone.size());
+    Results<double> want(p, {}, R);
+    reference::attend(p.inputs(), p.options(), want.outputs());
+    View lse = want.outputs().lse;
+    if (want.lse.empty()) return;
+    const Wanted wanted{.out = false, .lse = false};
+    Results<double> got(p, wanted, R);
+    reference::highlights(p.inputs(), lse, p.options(), got.outputs());
+    EXPECT_TRUE(close(got.rows, want.rows, 1e-10)) << c;
+    EXPECT_TRUE(close(got.entropy, want.entropy, 1e-9)) << c;
+    EXPECT_TRUE(close(got.received, want.received, 1e-9)) << c;
+    EXPECT_TRUE(close(got.top_weight, want.top_weight, 1e-10)) << c;
+
+    const auto cut = std::int64_t(random.below(std::uint64_t(c.M) + 1));
+    std::vector<double> rows(want.rows.size()), received(want.received.size()),
+        entropy(want.entropy.size());
+    for (const bool first : {true, false}) {
+      Problem part(p);
+      const auto begin = c.key_begin.value_or(0), end = c.key_end.value_or(c.M);
+      part.c.key_begin = first ? begin : std::max(begin, cut);
+      part.c.key_end =
+          first ? std::max(begin, std::min(end, cut)) : std::max(end, *part.c.key_begin);
+      Results<double> share(part, wanted, R);
+      reference::highlights(part.inputs(), lse, part.options(), share.outputs());
+      for (std::size_t x = 0; x < rows.size(); ++x) rows[x] += share.rows[x];
+      for (std::size_t x = 0; x < received.size(); ++x) received[x] += share.received[x];
+      for (std::size_t x = 0; x < entropy.size(); ++x) entropy[x] += share.entropy[x];
+    }
+    EXPECT_TRUE(close(rows, want.rows, 1e-10)) << c;
+    EXPECT_TRUE(close(received, want.received, 1e-9)) << c;
+    EXPECT_TRUE(close(entropy, want.entropy, 1e-9)) << c;
+  });
+}
+
+// The numbers of a 16-bit call, widened, give the same call in float32 and in float64.
+TEST(Identities, SixteenBitNumbersAreReadExactly) {
+  each_case([](Random&, Case c) {
+    c.type = c.seed % 2 == 0 ? DataType::kBFloat16 : DataType::kFloat16;
+    const Problem narrow(c);
+    Problem wide(narrow);
+    for (FloatArray* array : {&wide.q, &wide.k, &wide.v}) array->type = DataType::kFloat32;
+    wide.c.type = DataType::kFloat32;
+    const Results<double> a = exact(narrow), b = exact(wide);
+    EXPECT_TRUE(same_bits(a.out, b.out)) << c;
+    EXPECT_TRUE(same_bits(a.lse, b.lse)) << c;
+    EXPECT_TRUE(same_bits(a.received, b.received)) << c;
+    EXPECT_EQ(a.top_index, b.top_index) << c;
   });
 }
 

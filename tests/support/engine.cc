@@ -3,8 +3,9 @@
 namespace fovea::testing {
 
 Results<float> engine(const Problem& problem, Threads& threads, const Wanted& wanted) {
-  Results<float> results(problem.c, wanted);
+  Results<float> results(problem, wanted);
   fovea::attend(problem.inputs(), problem.options(), results.outputs(), threads);
+  results.widen();
   return results;
 }
 

@@ -21,52 +21,88 @@ float bias_at(const Problem& p, std::int64_t b, std::int64_t h, std::int64_t i, 
   return p.bias.at(s[0] > 1 ? b : 0, s[1] > 1 ? h : 0, s[2] > 1 ? i : 0, s[3] > 1 ? j : 0);
 }
 
+// slope_h |c - j|
+float alibi_at(const Problem& p, std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t j) {
+  if (p.alibi_slopes.empty()) return 0;
+  const std::int64_t own =
+      p.c.causal == Causal::kTopLeft ? i : i + p.key_length(b) - p.query_length(b);
+  const auto slope = static_cast<std::size_t>((p.c.alibi == 1 ? b * p.c.H : 0) + h);
+  return p.alibi_slopes[slope] * static_cast<float>(std::abs(own - j));
+}
+
 }  // namespace
 
-Results<float> plain_loop(const Problem& p, Order order) {
+Results<float> plain_loop(const Problem& p, Order order, Weights weights,
+                          const std::vector<float>* lse) {
   const Case& c = p.c;
-  Results<float> results(c, {.top = false}, c.N);
+  const Places& places = p.places;
+  Wanted wanted{.top = false};
+  wanted.out = wanted.lse = lse == nullptr;
+  Results<float> results(p, wanted, places.row_queries());
   std::fill(results.out.begin(), results.out.end(), 0.0F);
   std::fill(results.received.begin(), results.received.end(), 0.0F);
+  std::fill(results.rows.begin(), results.rows.end(), 0.0F);
   const float scale = c.scale ? *c.scale : 1 / std::sqrt(static_cast<float>(c.D));
-  std::vector<float> s(static_cast<std::size_t>(c.M));
   const std::vector<bool> visible = p.all_visible();
+  std::vector<float> s(static_cast<std::size_t>(c.M));
   std::vector<bool> seen(static_cast<std::size_t>(c.M));
-  each(c.B * c.H * c.N, order, [&](std::int64_t row) {
-    const auto x = static_cast<std::size_t>(row);
-    const std::int64_t i = row % c.N, h = row / c.N % c.H, b = row / c.N / c.H;
-    const std::int64_t g = h / (c.H / c.G);
+  const auto row = [&](std::int64_t b, std::int64_t h, std::int64_t i) {
+    const std::size_t x = places.query(b, h, i);
+    const std::int64_t g = h / (c.H / c.G), m = places.keys(b);
     float largest = -kInfinity;
-    for (std::int64_t j = 0; j < c.M; ++j) {
+    bool any = false;
+    for (std::int64_t j = 0; j < m; ++j) {
       const auto y = static_cast<std::size_t>(j);
       seen[y] = visible[x * static_cast<std::size_t>(c.M) + y];
       if (!seen[y]) continue;
       float dot = 0;
-      each(c.D, order, [&](std::int64_t d) { dot += p.q.at(b, h, i, d) * p.k.at(b, g, j, d); });
-      s[y] = scale * dot + bias_at(p, b, h, i, j);
+      each(c.D, order,
+           [&](std::int64_t d) { dot += p.q.value(b, h, i, d) * p.k.value(b, g, j, d); });
+      s[y] = scale * dot + bias_at(p, b, h, i, j) - alibi_at(p, b, h, i, j);
+      if (s[y] == -kInfinity) seen[y] = false;  // weighs nothing
+      if (seen[y]) any = true;
       largest = std::max(largest, s[y]);
     }
+    if (lse != nullptr) {
+      largest = (*lse)[x];
+      any = largest != -kInfinity;
+    }
+    if (!any) {
+      results.entropy[x] = 0;
+      if (lse == nullptr) results.lse[x] = -kInfinity;
+      return;
+    }
     float sum = 0, mean = 0;  // mean: of s - largest, under p
-    each(c.M, order, [&](std::int64_t j) {
+    each(m, order, [&](std::int64_t j) {
       const auto y = static_cast<std::size_t>(j);
       if (seen[y]) sum += std::exp(s[y] - largest);
     });
-    const float weight = results.c.received_weights ? p.received_weights[x] : 1;
-    each(c.M, order, [&](std::int64_t j) {
+    if (lse != nullptr) sum = 1;
+    const float w = c.received_weights ? p.received_weights[x] : 1;
+    float* out = lse != nullptr ? nullptr : results.out.data() + x * static_cast<std::size_t>(c.E);
+    each(m, order, [&](std::int64_t j) {
       const auto y = static_cast<std::size_t>(j);
-      const std::size_t key = static_cast<std::size_t>((b * c.H + h) * c.M) + y;
-      const float prob = seen[y] ? std::exp(s[y] - largest) / sum : 0;
-      results.rows[x * static_cast<std::size_t>(c.M) + y] = prob;
       if (!seen[y]) return;
+      const std::size_t key = places.key(b, h, j);
+      const float exponential = std::exp(s[y] - largest), prob = exponential / sum;
+      results.rows[x * static_cast<std::size_t>(c.M) + y] = prob;
       if (prob != 0) mean += prob * (s[y] - largest);  // 0 log 0 is 0
-      results.received[key] += weight * prob * (c.factor ? p.factor[key] : 1);
-      for (std::int64_t e = 0; e < c.E; ++e) {
-        results.out[x * static_cast<std::size_t>(c.E) + static_cast<std::size_t>(e)] +=
-            prob * p.v.at(b, g, j, e);
-      }
+      results.received[key] += w * prob * (c.factor ? p.factor[key] : 1);
+      if (lse != nullptr) return;
+      float weight = weights == Weights::kShares ? prob : exponential;
+      if (c.type == DataType::kBFloat16) weight = rounded(c.type, weight);
+      for (std::int64_t e = 0; e < c.E; ++e) out[e] += weight * p.v.value(b, g, j, e);
     });
-    results.lse[x] = sum > 0 ? largest + std::log(sum) : -kInfinity;
-    results.entropy[x] = sum > 0 ? std::log(sum) - mean : 0;
+    results.entropy[x] = std::log(sum) - mean;
+    if (lse != nullptr) return;
+    results.lse[x] = largest + std::log(sum);
+    if (weights == Weights::kShares) return;
+    for (std::int64_t e = 0; e < c.E; ++e) out[e] /= sum;
+  };
+  each(c.B, order, [&](std::int64_t b) {
+    each(c.H, order, [&](std::int64_t h) {
+      each(places.queries(b), order, [&](std::int64_t i) { row(b, h, i); });
+    });
   });
   return results;
 }

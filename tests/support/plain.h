@@ -1,4 +1,5 @@
-// Attention as a plain loop in fp32: what the engine's accuracy is measured against.
+// Attention as a plain loop in fp32: what the engine's accuracy is measured against. Of bfloat16
+// numbers, one that rounds its weights to bfloat16 before they meet the values.
 #pragma once
 
 #include "support/case.h"
@@ -8,7 +9,13 @@ namespace fovea::testing {
 // The order in which sums run: both are plain loops, and their errors differ by chance alone.
 enum class Order { kForward, kBackward };
 
-// out, lse, entropy, received, and rows of every query (R = N). No top.
-Results<float> plain_loop(const Problem& problem, Order order);
+// What a plain loop sums values by: p, or exp(s - largest), with the division last. It makes a
+// difference where weights are rounded, and again by chance alone.
+enum class Weights { kShares, kExponentials };
+
+// out, lse, entropy, received, and rows of every query (at its place among the queries). No top.
+// With an lse (of every query): weights are exp(s - lse), and there is no out, no lse.
+Results<float> plain_loop(const Problem& problem, Order order, Weights weights = Weights::kShares,
+                          const std::vector<float>* lse = nullptr);
 
 }  // namespace fovea::testing

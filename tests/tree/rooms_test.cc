@@ -21,11 +21,12 @@ const std::map<std::string, Rooms> kMayInclude = {
     {"reference", {"base"}},
     {"kernels", {"base"}},
     {"attention", {"base", "kernels"}},
+    {"measure", {"base", "kernels", "reference"}},
     {"text", {"base"}},
     {"models", {"base", "attention"}},
     {"insight", {"base", "text"}},
     {"render", {"base", "insight"}},
-    {"app", {"base", "attention", "text", "models", "insight", "render"}},
+    {"app", {"base", "attention", "measure", "text", "models", "insight", "render"}},
 };
 
 struct Edge {
