@@ -15,9 +15,11 @@
 #include <vector>
 
 #include "fovea/attend.h"
+#include "fovea/cache.h"
 #include "fovea/error.h"
 #include "fovea/highlights.h"
 #include "fovea/isa.h"
+#include "fovea/merge.h"
 #include "fovea/threads.h"
 #include "fovea/view.h"
 #include "pool.h"
@@ -32,6 +34,14 @@ namespace {
 const double kNothing = 0;
 
 using List = std::vector<std::int32_t>;
+
+DataType type_from_name(const std::string& name) {
+  for (const DataType type : {DataType::kFloat32, DataType::kFloat64, DataType::kFloat16,
+                              DataType::kBFloat16, DataType::kInt32, DataType::kBool}) {
+    if (name == name_of(type)) return type;
+  }
+  throw Error(name + " is no type of the engine's");  // fovea/*.py let none through
+}
 
 // An array of any library, borrowed: kept alive, never copied.
 class Array {
@@ -95,7 +105,7 @@ class Array {
     return view;
   }
 
-  // Only for arrays that were asked for as writable.
+  // Only for arrays that were asked for as writable, and for the parts of a merge, which it only reads.
   MutableView mutable_view(int rank) const {
     const View from = view(rank);
     MutableView to;
@@ -130,13 +140,7 @@ class Array {
     }
   }
 
-  DataType type() const {
-    for (const DataType type : {DataType::kFloat32, DataType::kFloat64, DataType::kFloat16,
-                                DataType::kBFloat16, DataType::kInt32, DataType::kBool}) {
-      if (name_ == fovea::name_of(type)) return type;
-    }
-    throw Error(name_ + " is no type of the engine's");  // fovea/_arrays.py lets none through
-  }
+  DataType type() const { return type_from_name(name_); }
 
   static nb::tuple tuple_of(const std::vector<std::int64_t>& sizes) {
     nb::list list;
@@ -233,6 +237,27 @@ void run_highlights(const Call& call, const Array& lse, const Array* top_index,
   highlights(call.inputs, lse_view, call.options, outputs, pool.threads());
 }
 
+// out, lse, top_index, top_weight, entropy: what can be merged. None: not there.
+Outputs outputs_of(nb::handle part, bool packed) {
+  const auto array = [&](std::size_t at) { return nb::cast<const Array*>(part[at]); };
+  return outputs_of(array(0), array(1), array(2), array(3), nullptr, array(4), nullptr, packed,
+                    false);
+}
+
+void run_merge(const nb::list& parts, const nb::tuple& merged, bool packed, const Array* factor,
+               const List& query_offsets, const List& key_offsets, int threads) {
+  std::vector<Outputs> from;
+  for (const nb::handle part : parts) from.push_back(outputs_of(part, packed));
+  const Outputs to = outputs_of(merged, packed);
+  Inputs inputs;
+  inputs.factor = view_of(factor, key_offsets.empty() ? 3 : 2);
+  inputs.query_offsets = query_offsets;
+  inputs.key_offsets = key_offsets;
+  const nb::gil_scoped_release others_may_run;
+  BorrowedThreads pool(threads);
+  merge(from, to, pool.threads(), inputs);
+}
+
 Options options_of(std::optional<float> scale, const std::string& causal,
                    std::optional<std::int64_t> before, std::optional<std::int64_t> after,
                    std::optional<std::int64_t> key_begin, std::optional<std::int64_t> key_end) {
@@ -248,15 +273,32 @@ Options options_of(std::optional<float> scale, const std::string& causal,
   return options;
 }
 
-// New memory for results that go to a library other than NumPy and torch.
-nb::ndarray<nb::array_api> empty(const std::vector<std::size_t>& shape, const std::string& dtype) {
+nb::dlpack::dtype dlpack_type(const std::string& name) {
   using Code = nb::dlpack::dtype_code;
   nb::dlpack::dtype type{};
   type.lanes = 1;
-  type.bits = dtype == "float32" || dtype == "int32" ? 32 : 16;
-  type.code = static_cast<std::uint8_t>(dtype == "int32"      ? Code::Int
-                                        : dtype == "bfloat16" ? Code::Bfloat
-                                                              : Code::Float);
+  type.bits = name == "float32" || name == "int32" ? 32 : 16;
+  type.code = static_cast<std::uint8_t>(name == "int32"      ? Code::Int
+                                        : name == "uint16"   ? Code::UInt
+                                        : name == "bfloat16" ? Code::Bfloat
+                                                             : Code::Float);
+  return type;
+}
+
+// A cache's keys or values where they lie. `as_uint16`: for NumPy, which has no bfloat16 that travels.
+nb::ndarray<nb::array_api> array_of(const View& view, nb::handle owner, bool as_uint16) {
+  std::array<std::size_t, kMaxRank> shape{};
+  for (int d = 0; d < view.rank; ++d) {
+    shape[static_cast<std::size_t>(d)] = static_cast<std::size_t>(view.size(d));
+  }
+  return nb::ndarray<nb::array_api>(const_cast<void*>(view.data), 4, shape.data(), owner,
+                                    view.strides.data(),
+                                    dlpack_type(as_uint16 ? "uint16" : name_of(view.type)));
+}
+
+// New memory for results that go to a library other than NumPy and torch.
+nb::ndarray<nb::array_api> empty(const std::vector<std::size_t>& shape, const std::string& dtype) {
+  const nb::dlpack::dtype type = dlpack_type(dtype);
   std::size_t bytes = type.bits / 8U;
   for (const std::size_t size : shape) bytes *= size;
   auto memory = std::make_unique<std::byte[]>(bytes == 0 ? 1 : bytes);
@@ -323,6 +365,48 @@ NB_MODULE(_engine, m) {
   m.def("highlights", &run_highlights, "call"_a, "lse"_a, "top_index"_a.none(),
         "top_weight"_a.none(), "received"_a.none(), "entropy"_a.none(), "rows"_a.none(),
         "threads"_a);
+  m.def("merge", &run_merge, "parts"_a, "merged"_a, "packed"_a, "factor"_a.none(),
+        "query_offsets"_a, "key_offsets"_a, "threads"_a);
+
+  nb::class_<KeyValueCache>(m, "Cache")
+      .def(
+          "__init__",
+          [](KeyValueCache* self, std::int64_t batch, std::int64_t heads, std::int64_t capacity,
+             std::int64_t key_width, std::int64_t value_width, const std::string& dtype) {
+            new (self) KeyValueCache({.batch = batch,
+                                      .heads = heads,
+                                      .capacity = capacity,
+                                      .key_width = key_width,
+                                      .value_width = value_width,
+                                      .type = type_from_name(dtype)});
+          },
+          "batch"_a, "heads"_a, "capacity"_a, "key_width"_a, "value_width"_a, "dtype"_a)
+      // These hold the interpreter's lock: one call at a time is what the cache asks for.
+      .def(
+          "append",
+          [](KeyValueCache& self, const Array& k, const Array& v, const List& counts) {
+            self.append(k.view(4), v.view(4), counts);
+          },
+          "k"_a, "v"_a, "counts"_a)
+      .def(
+          "reorder", [](KeyValueCache& self, const List& from) { self.reorder(from); }, "from_"_a)
+      .def("truncate", &KeyValueCache::truncate, "b"_a, "length"_a)
+      .def("lengths",
+           [](const KeyValueCache& self) {
+             return List(self.lengths().begin(), self.lengths().end());
+           })
+      .def(
+          "keys",
+          [](nb::handle self, bool as_uint16) {
+            return array_of(nb::cast<KeyValueCache&>(self).keys(), self, as_uint16);
+          },
+          "as_uint16"_a)
+      .def(
+          "values",
+          [](nb::handle self, bool as_uint16) {
+            return array_of(nb::cast<KeyValueCache&>(self).values(), self, as_uint16);
+          },
+          "as_uint16"_a);
   m.def("empty", &empty, "shape"_a, "dtype"_a);
 
   m.def("isa", [] { return std::string(name_of(current_isa())); });

@@ -8,10 +8,12 @@ from typing import List
 from . import _engine
 from ._arrays import Error
 from ._attend import Attention, attend, highlights
+from ._parts import KeyValueCache, merge
 
 __version__ = _engine.__version__
 
-__all__ = ["Attention", "Error", "attend", "available_isas", "highlights", "isa", "set_isa", "__version__"]
+__all__ = ["Attention", "Error", "KeyValueCache", "attend", "available_isas", "highlights", "isa", "merge", "set_isa",
+           "__version__"]
 
 
 def isa() -> str:

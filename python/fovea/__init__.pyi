@@ -2,7 +2,8 @@
 from dataclasses import dataclass
 from typing import Any, Generic, List, Literal, Optional, Protocol, Sequence, Tuple, TypeVar, Union, overload
 
-__all__ = ["Attention", "Error", "attend", "available_isas", "highlights", "isa", "set_isa", "__version__"]
+__all__ = ["Attention", "Error", "KeyValueCache", "attend", "available_isas", "highlights", "isa", "merge", "set_isa",
+           "__version__"]
 
 __version__: str
 
@@ -114,6 +115,39 @@ def highlights(
     received_weights: Optional[_Numbers] = None,
     threads: Optional[int] = None,
 ) -> Attention[_A]: ...
+def merge(
+    parts: Sequence[Attention[_A]],
+    *,
+    factor: Optional[_Numbers] = None,
+    query_offsets: Optional[_Integers] = None,
+    key_offsets: Optional[_Integers] = None,
+    out: Optional[_A] = None,
+    out_dtype: Any = None,
+    threads: Optional[int] = None,
+) -> Attention[_A]: ...
+
+class KeyValueCache:
+    def __init__(
+        self,
+        *,
+        batch: int = 1,
+        heads: int = 1,
+        capacity: int,
+        key_width: int,
+        value_width: Optional[int] = None,
+        dtype: Any = "float32",
+    ) -> None: ...
+    # NumPy arrays or torch tensors, as dtype says.
+    @property
+    def keys(self) -> Any: ...
+    @property
+    def values(self) -> Any: ...
+    @property
+    def lengths(self) -> Any: ...
+    def append(self, k: _Array, v: _Array, counts: Optional[_Integers] = None) -> None: ...
+    def reorder(self, indices: _Integers) -> None: ...
+    def truncate(self, b: int, length: int) -> None: ...
+
 def isa() -> str: ...
 def set_isa(name: str) -> None: ...
 def available_isas() -> List[str]: ...

@@ -249,7 +249,7 @@ class Results:
         return Attention(**{**self._made, **{name: self._kind.finished(self._made[name]) for name in self._own}})
 
 
-def _use_out(results: Results, what: str, out: Any, shape: Tuple[int, ...], types: Sequence[str],
+def use_out(results: Results, what: str, out: Any, shape: Tuple[int, ...], types: Sequence[str],
              inputs: Sequence[Tuple[str, _engine.Array]]) -> None:
     array = results.use("out", out, types)
     if tuple(array.shape) != shape:
@@ -353,7 +353,7 @@ def attend(q: Any, k: Any, v: Any, *, scale: Any = None, causal: Any = False, wi
             results.ask("out", shape, dtype)
         else:
             types = (dtype,) if out_dtype is not None else (q_array.dtype, "float32")
-            _use_out(results, what, out, shape, types, [("q", q_array), ("v", v_array)])
+            use_out(results, what, out, shape, types, [("q", q_array), ("v", v_array)])
     elif out is not None:
         raise Error(f"{what}: out is given but v is not")
     if lse:
