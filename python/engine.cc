@@ -49,8 +49,8 @@ class Array {
   // `as_bfloat16`: 16-bit numbers are bfloat16 (NumPy has no word for it that travels).
   Array(nb::handle source, bool writable, bool as_bfloat16) {
     nb::ndarray<> changing;
-    const bool read = writable ? nb::try_cast(source, changing, false)
-                               : nb::try_cast(source, memory_, false);
+    const bool read =
+        writable ? nb::try_cast(source, changing, false) : nb::try_cast(source, memory_, false);
     if (!read) throw nb::buffer_error("not readable through DLPack or the buffer protocol");
     if (writable) memory_ = nb::ndarray<nb::ro>(changing);
     name_ = name_of(memory_.dtype());
@@ -123,20 +123,13 @@ class Array {
     const std::string bits = std::to_string(type.bits);
     if (type.lanes != 1) return "a vector type";
     switch (static_cast<Code>(type.code)) {
-      case Code::Bool:
-        return "bool";
-      case Code::Int:
-        return "int" + bits;
-      case Code::UInt:
-        return "uint" + bits;
-      case Code::Float:
-        return "float" + bits;
-      case Code::Bfloat:
-        return "bfloat" + bits;
-      case Code::Complex:
-        return "complex" + bits;
-      default:
-        return "a type that fovea does not know";
+      case Code::Bool: return "bool";
+      case Code::Int: return "int" + bits;
+      case Code::UInt: return "uint" + bits;
+      case Code::Float: return "float" + bits;
+      case Code::Bfloat: return "bfloat" + bits;
+      case Code::Complex: return "complex" + bits;
+      default: return "a type that fovea does not know";
     }
   }
 
@@ -302,8 +295,7 @@ nb::ndarray<nb::array_api> empty(const std::vector<std::size_t>& shape, const st
   std::size_t bytes = type.bits / 8U;
   for (const std::size_t size : shape) bytes *= size;
   auto memory = std::make_unique<std::byte[]>(bytes == 0 ? 1 : bytes);
-  nb::capsule owner(memory.get(),
-                    [](void* p) noexcept { delete[] static_cast<std::byte*>(p); });
+  nb::capsule owner(memory.get(), [](void* p) noexcept { delete[] static_cast<std::byte*>(p); });
   return nb::ndarray<nb::array_api>(memory.release(), shape.size(), shape.data(), owner, nullptr,
                                     type);
 }
@@ -347,17 +339,15 @@ NB_MODULE(_engine, m) {
          const std::string& causal, std::optional<std::int64_t> window_before,
          std::optional<std::int64_t> window_after, std::optional<std::int64_t> key_begin,
          std::optional<std::int64_t> key_end) {
-        new (self)
-            Call(q, k, v, mask, bias, alibi_slopes, factor, received_weights,
-                 std::move(query_offsets), std::move(key_offsets), std::move(key_lengths),
-                 std::move(query_lengths), std::move(row_queries),
-                 options_of(scale, causal, window_before, window_after, key_begin, key_end));
+        new (self) Call(q, k, v, mask, bias, alibi_slopes, factor, received_weights,
+                        std::move(query_offsets), std::move(key_offsets), std::move(key_lengths),
+                        std::move(query_lengths), std::move(row_queries),
+                        options_of(scale, causal, window_before, window_after, key_begin, key_end));
       },
       "q"_a, "k"_a, "v"_a.none(), "mask"_a.none(), "bias"_a.none(), "alibi_slopes"_a.none(),
       "factor"_a.none(), "received_weights"_a.none(), "query_offsets"_a, "key_offsets"_a,
       "key_lengths"_a, "query_lengths"_a, "row_queries"_a, "scale"_a.none(), "causal"_a,
-      "window_before"_a.none(), "window_after"_a.none(), "key_begin"_a.none(),
-      "key_end"_a.none());
+      "window_before"_a.none(), "window_after"_a.none(), "key_begin"_a.none(), "key_end"_a.none());
 
   m.def("attend", &run_attend, "call"_a, "out"_a.none(), "lse"_a.none(), "top_index"_a.none(),
         "top_weight"_a.none(), "received"_a.none(), "entropy"_a.none(), "rows"_a.none(),
@@ -410,7 +400,8 @@ NB_MODULE(_engine, m) {
   m.def("empty", &empty, "shape"_a, "dtype"_a);
 
   m.def("isa", [] { return std::string(name_of(current_isa())); });
-  m.def("set_isa", [](const std::string& name) { set_isa(isa_from_name(name)); }, "name"_a);
+  m.def(
+      "set_isa", [](const std::string& name) { set_isa(isa_from_name(name)); }, "name"_a);
   m.def("available_isas", [] {
     std::vector<std::string> names;
     for (const Isa isa : available_isas()) names.emplace_back(name_of(isa));

@@ -27,8 +27,8 @@ struct Idle {
 std::atomic<Idle*> idle{nullptr};
 
 Idle& idle_pools() {
-  static const int at_fork = pthread_atfork(
-      nullptr, nullptr, [] { idle.store(nullptr, std::memory_order_release); });
+  static const int at_fork =
+      pthread_atfork(nullptr, nullptr, [] { idle.store(nullptr, std::memory_order_release); });
   static_cast<void>(at_fork);
   Idle* found = idle.load(std::memory_order_acquire);
   if (found != nullptr) return *found;
@@ -44,9 +44,8 @@ BorrowedThreads::BorrowedThreads(int count) {
   Idle& kept = idle_pools();
   {
     const std::lock_guard<std::mutex> lock(kept.mutex);
-    const auto found = std::find_if(kept.pools.rbegin(), kept.pools.rend(), [count](const auto& pool) {
-      return pool->count() == count;
-    });
+    const auto found = std::find_if(kept.pools.rbegin(), kept.pools.rend(),
+                                    [count](const auto& pool) { return pool->count() == count; });
     if (found != kept.pools.rend()) {
       threads_ = std::move(*found);
       kept.pools.erase(std::next(found).base());
