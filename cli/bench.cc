@@ -159,7 +159,8 @@ void bench_command(const Arguments& arguments) {
 void add_bench(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("bench", "this machine's limits and what the engine reaches of them");
-  command->formatter_fn([](const CLI::App*, std::string, CLI::AppFormatMode) { return kHelp; });
+  command->formatter_fn(
+      [](const CLI::App*, const std::string&, CLI::AppFormatMode) { return kHelp; });
   auto arguments = std::make_shared<Arguments>();
   command->add_option("--only", arguments->only);
   command->add_flag("--full", arguments->request.full);

@@ -93,7 +93,15 @@ std::string machine_text(const measure::Machine& machine) {
   return text + (caches.empty() ? "" : caches + "\n");
 }
 
-int lanes_of(Isa isa) { return isa == Isa::kAvx512 ? 16 : isa == Isa::kAvx2 ? 8 : 1; }
+// Of float32, in the registers of a set.
+int lanes_of(Isa isa) {
+  switch (isa) {
+    case Isa::kAvx512Bf16:
+    case Isa::kAvx512: return 16;
+    case Isa::kAvx2: return 8;
+    default: return 1;
+  }
+}
 
 std::string limits_text(const std::map<int, Limits>& all, double clock) {
   const auto line = [&](const std::string& name, const auto& figure, const char* unit) {
@@ -237,17 +245,20 @@ std::string row_text(const Situation& s, DataType type, const Measured& m) {
   return text;
 }
 
+[[noreturn]] void refuse(const std::string& name) {
+  std::string names;
+  for (const std::string& known : bench_situations()) {
+    if (!names.empty()) names += ", ";
+    names += known;
+  }
+  throw Error("bench: no situation is called '" + name + "'; there are " + names);
+}
+
 std::vector<const Situation*> chosen(const BenchRequest& request) {
   std::vector<const Situation*> list;
   for (const std::string& name : request.only) {
     const Situation* s = measure::situation_of(name);
-    if (s == nullptr) {
-      std::string names;
-      for (const std::string& known : bench_situations()) {
-        names += (names.empty() ? "" : ", ") + known;
-      }
-      throw Error("bench: no situation is called '" + name + "'; there are " + names);
-    }
+    if (s == nullptr) refuse(name);
     list.push_back(s);
   }
   if (!list.empty()) return list;
@@ -269,7 +280,14 @@ std::string run_bench(const BenchRequest& request, const BenchListener& listener
   const std::vector<const Situation*> list = chosen(request);
   const double seconds = request.seconds > 0 ? request.seconds : request.full ? 3 : 1;
   const measure::Machine machine = measure::this_machine();
+  const double load = measure::load_average();
   listener.print(machine_text(machine));
+  if (load > 0.5) {
+    listener.print(
+        text_of("note    other programs run beside this one (load %.1f): figures are low and "
+                "uneven\n",
+                load));
+  }
 
   listener.doing("the limits of this machine");
   const double clock = measure::clock_gigahertz();
@@ -286,6 +304,7 @@ std::string run_bench(const BenchRequest& request, const BenchListener& listener
                  {"processors", machine.processors},
                  {"governor", machine.governor.empty() ? Json() : Json(machine.governor)},
                  {"caches", json_of(machine)},
+                 {"load_average", load < 0 ? Json() : Json(load)},
                  {"isa", name_of(current_isa())},
                  {"compiler", __VERSION__},
                  {"limits", json_of(limits, clock)},

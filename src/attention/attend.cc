@@ -68,14 +68,25 @@ struct Item {
   std::int64_t b, h, heads, i, count;
 };
 
-void run_item(const Call& call, const Item& item, float* received, Isa isa) {
+// `cut`, if given, makes the sweep one stage of a row shared by threads.
+struct Cut {
+  Sweep::Stage stage;
+  std::int64_t part;
+  float* partials;
+};
+
+void run_item(const Call& call, const Item& item, float* received, Isa isa,
+              const Cut* cut = nullptr) {
   std::vector<Row>& rows = empty_rows();
   Sweep sweep = attention::sweep_of(call, item.b, item.h);
   sweep.received = received;
+  if (cut != nullptr) {
+    sweep.stage = cut->stage;
+    sweep.part = cut->part;
+    sweep.partials = cut->partials;
+  }
   for (std::int64_t h = item.h; h < item.h + item.heads; ++h) {
-    for (std::int64_t i = item.i; i < item.i + item.count; ++i) {
-      rows.push_back(attention::row_of(call, item.b, h, i));
-    }
+    attention::add_rows(call, item.b, h, item.i, item.count, rows);
   }
   run_sweep(sweep, rows, isa);
 }
@@ -128,14 +139,32 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
   const std::int64_t together = heads_together(call, threads.count());
   const std::int64_t heads = z.G * parts(group, together);
   const std::vector<Span> spans = spans_of(call, kQueries);
-  const std::int64_t cost = std::min<std::int64_t>(z.N, kQueries) * together * z.M * (z.D + z.E);
-  spread(heads * static_cast<std::int64_t>(spans.size()), cost, threads, [&](std::int64_t at) {
+  const auto item_at = [&](std::int64_t at) {
     const Span& span = spans[static_cast<std::size_t>(at / heads)];
     const std::int64_t part = at % heads % parts(group, together);
     const std::int64_t g = at % heads / parts(group, together);
     const std::int64_t h = g * group + part * together;
-    run_item(call, {span.b, h, std::min(together, group - part * together), span.i, span.count},
-             nullptr, isa);
+    return Item{span.b, h, std::min(together, group - part * together), span.i, span.count};
+  };
+  const std::int64_t items = heads * static_cast<std::int64_t>(spans.size());
+  const std::int64_t cost = std::min<std::int64_t>(z.N, kQueries) * together * z.M * (z.D + z.E);
+  const std::int64_t cuts = kernels::part_count(z.M);
+  if (z.N > kernels::kFewQueries || cuts < 2 || items >= 2 * threads.count()) {
+    spread(items, cost, threads,
+           [&](std::int64_t at) { run_item(call, item_at(at), nullptr, isa); });
+    return;
+  }
+  // Few queries, few heads, many keys: threads share rows. The bits are those of rows that they do not.
+  Sweep sizes = attention::sweep_of(call, 0, 0);
+  const std::int64_t step = kernels::partial_size(sizes, static_cast<int>(z.N * together), z.M);
+  const auto partials = aligned_array<float>(static_cast<std::size_t>(items * step));
+  spread(items * cuts, cost / cuts, threads, [&](std::int64_t at) {
+    const Cut cut{Sweep::Stage::kPart, at % cuts, partials.get() + at / cuts * step};
+    run_item(call, item_at(at / cuts), nullptr, isa, &cut);
+  });
+  spread(items, cost / cuts, threads, [&](std::int64_t at) {
+    const Cut cut{Sweep::Stage::kMerge, 0, partials.get() + at * step};
+    run_item(call, item_at(at), nullptr, isa, &cut);
   });
 }
 

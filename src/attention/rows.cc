@@ -8,29 +8,49 @@ namespace {
 
 using Offsets = std::span<const std::int32_t>;
 
-// Where [b, h, i] of a view begins, in elements: [B, H, N, ...], or packed [T, H, ...].
-std::int64_t offset(const View& view, const Offsets& offsets, std::int64_t b, std::int64_t h,
-                    std::int64_t i) {
-  if (offsets.empty()) return b * view.step(0) + h * view.step(1) + i * view.step(2);
-  return (offsets[static_cast<std::size_t>(b)] + i) * view.step(0) + h * view.step(1);
-}
+// One array of the call, walked query by query from [b, h, i]: [B, H, N, ...], or packed [T, H, ...].
+struct Walk {
+  char* at = nullptr;  // null: not given
+  std::int64_t step = 0;
 
-void* place(const View& view, const Offsets& offsets, std::int64_t b, std::int64_t h,
-            std::int64_t i) {
-  if (!view.given()) return nullptr;
-  auto* bytes = static_cast<char*>(const_cast<void*>(view.data));
-  return bytes + offset(view, offsets, b, h, i) * static_cast<std::int64_t>(size_of(view.type));
-}
+  Walk(const View& view, const Offsets& offsets, std::int64_t b, std::int64_t h, std::int64_t i) {
+    if (!view.given()) return;
+    const std::int64_t first =
+        offsets.empty()
+            ? b * view.step(0) + h * view.step(1) + i * view.step(2)
+            : (offsets[static_cast<std::size_t>(b)] + i) * view.step(0) + h * view.step(1);
+    start(view, first, view.step(offsets.empty() ? 2 : 0));
+  }
 
-// The row [b, h, i] of a mask or bias; a size of 1 is repeated.
-template <class T>
-const T* broadcast_row(const View& view, std::int64_t b, std::int64_t h, std::int64_t i) {
-  if (!view.given()) return nullptr;
-  const auto part = [&](int dim, std::int64_t at) {
-    return view.size(dim) == 1 ? 0 : at * view.step(dim);
-  };
-  return static_cast<const T*>(view.data) + part(0, b) + part(1, h) + part(2, i);
-}
+  // A mask or bias, where a size of 1 is repeated.
+  Walk(const View& view, std::int64_t b, std::int64_t h, std::int64_t i) {
+    if (!view.given()) return;
+    const auto part = [&](int dim, std::int64_t index) {
+      return view.size(dim) == 1 ? 0 : index * view.step(dim);
+    };
+    start(view, part(0, b) + part(1, h) + part(2, i), view.size(2) == 1 ? 0 : view.step(2));
+  }
+
+  template <class T>
+  T* here() const {
+    return static_cast<T*>(static_cast<void*>(at));
+  }
+
+  // What is here, and on to the next query.
+  template <class T>
+  T* next() {
+    T* const now = here<T>();
+    if (at != nullptr) at += step;
+    return now;
+  }
+
+ private:
+  void start(const View& view, std::int64_t first, std::int64_t elements) {
+    const auto size = static_cast<std::int64_t>(size_of(view.type));
+    at = static_cast<char*>(const_cast<void*>(view.data)) + first * size;
+    step = elements * size;
+  }
+};
 
 std::int64_t room(const Offsets& offsets, std::int64_t padded, std::int64_t b) {
   if (offsets.empty()) return padded;
@@ -43,11 +63,8 @@ std::int64_t length(const Offsets& lengths, std::int64_t room, std::int64_t b) {
   return lengths.empty() ? room : lengths[static_cast<std::size_t>(b)];
 }
 
-// Where query i stands among the keys: causality, windows and ALiBi count from there.
-std::int64_t place_of(const Call& call, std::int64_t b, std::int64_t i) {
-  if (call.options.causal == Causal::kTopLeft) return i;
-  return i + length(call.inputs.key_lengths, key_room(call, b), b) -
-         length(call.inputs.query_lengths, query_room(call, b), b);
+std::int64_t query_length(const Call& call, std::int64_t b) {
+  return length(call.inputs.query_lengths, query_room(call, b), b);
 }
 
 kernels::Number number_of(DataType type) {
@@ -58,29 +75,75 @@ kernels::Number number_of(DataType type) {
   }
 }
 
-kernels::Row reading(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i) {
-  const Inputs& in = call.inputs;
-  kernels::Row row;
-  row.q = place(in.q, in.query_offsets, b, h, i);
-  row.mask = broadcast_row<bool>(in.mask, b, h, i);
-  row.bias = broadcast_row<float>(in.bias, b, h, i);
-  const KeyRange seen = visible_keys(call, b, i);
-  row.first = seen.first;
-  row.visible = seen.end;
-  if (in.alibi_slopes.given()) {
-    const View& slopes = in.alibi_slopes;
-    row.place = place_of(call, b, i);
-    row.slope = static_cast<const float*>(
-        slopes.data)[(slopes.size(0) == 1 ? 0 : b * slopes.step(0)) + h * slopes.step(1)];
+// What the queries of sequence b see by lengths, causality, window and part.
+class Sight {
+ public:
+  Sight(const Call& call, std::int64_t b) : n_(query_length(call, b)) {
+    const Options& options = call.options;
+    const std::int64_t m = length(call.inputs.key_lengths, key_room(call, b), b);
+    shift_ = options.causal == Causal::kTopLeft ? 0 : m - n_;
+    first_ = options.key_begin.value_or(0);
+    end_ = std::min(m, options.key_end.value_or(m));
+    // Reach beyond all keys, and sums with it overflow: as far as there are keys is far enough.
+    const auto reach = [](const std::optional<std::int64_t>& window) {
+      return std::min<std::int64_t>(window.value_or(INT32_MAX), INT32_MAX);
+    };
+    before_ = reach(options.window_before);
+    after_ = options.causal != Causal::kNone ? 0 : reach(options.window_after);
   }
-  if (call.lse.given()) {
-    row.known_lse = *static_cast<const float*>(place(call.lse, in.query_offsets, b, h, i));
-    // Where lse says that nothing was seen, that is so.
-    if (row.known_lse == -HUGE_VALF) row.first = row.visible = 0;
-    if (row.visible == 0) row.known_lse = 0;
+
+  // Where query i stands among the keys: causality, windows and ALiBi count from there.
+  std::int64_t place(std::int64_t i) const { return i + shift_; }
+
+  // Its keys [first, visible), both 0 when there are none.
+  void look(std::int64_t i, kernels::Row& row) const {
+    const std::int64_t first = std::max(first_, place(i) - before_);
+    const std::int64_t end = std::min(end_, place(i) + after_ + 1);
+    const bool sees = i < n_ && first < end;
+    row.first = sees ? first : 0;
+    row.visible = sees ? end : 0;
+    row.place = place(i);
   }
-  return row;
-}
+
+ private:
+  std::int64_t n_, shift_, first_, end_, before_, after_;
+};
+
+// What queries [i, ...) of a head read.
+class Reading {
+ public:
+  Reading(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i)
+      : sight_(call, b),
+        i_(i),
+        q_(call.inputs.q, call.inputs.query_offsets, b, h, i),
+        lse_(call.lse, call.inputs.query_offsets, b, h, i),
+        mask_(call.inputs.mask, b, h, i),
+        bias_(call.inputs.bias, b, h, i) {
+    const View& slopes = call.inputs.alibi_slopes;
+    if (!slopes.given()) return;
+    const std::int64_t at = (slopes.size(0) == 1 ? 0 : b * slopes.step(0)) + h * slopes.step(1);
+    slope_ = static_cast<const float*>(slopes.data)[at];
+  }
+
+  void next(kernels::Row& row) {
+    row.q = q_.next<const void>();
+    row.mask = mask_.next<const bool>();
+    row.bias = bias_.next<const float>();
+    row.slope = slope_;
+    sight_.look(i_++, row);
+    if (const auto* lse = lse_.next<const float>()) {
+      // Where lse says that nothing was seen, that is so.
+      if (*lse == -HUGE_VALF) row.first = row.visible = 0;
+      if (row.visible > 0) row.known_lse = *lse;
+    }
+  }
+
+ private:
+  Sight sight_;
+  std::int64_t i_;
+  Walk q_, lse_, mask_, bias_;
+  float slope_ = 0;
+};
 
 }  // namespace
 
@@ -91,42 +154,36 @@ std::int64_t key_room(const Call& call, std::int64_t b) {
   return room(call.inputs.key_offsets, call.z.M, b);
 }
 
-KeyRange visible_keys(const Call& call, std::int64_t b, std::int64_t i) {
-  const Options& options = call.options;
-  const std::int64_t m = length(call.inputs.key_lengths, key_room(call, b), b);
-  if (i >= length(call.inputs.query_lengths, query_room(call, b), b)) return {};
-  const std::int64_t at = place_of(call, b, i);
-  // Reach beyond all keys, and sums with it overflow: as far as there are keys is far enough.
-  const auto reach = [&](const std::optional<std::int64_t>& window) {
-    return std::min(window.value_or(INT32_MAX), std::int64_t{INT32_MAX});
-  };
-  std::int64_t first = options.key_begin.value_or(0);
-  std::int64_t end = std::min(m, options.key_end.value_or(m));
-  if (options.causal != Causal::kNone) end = std::min(end, at + 1);
-  if (options.window_after) end = std::min(end, at + reach(options.window_after) + 1);
-  if (options.window_before) first = std::max(first, at - reach(options.window_before));
-  return first < end ? KeyRange{first, end} : KeyRange{};
-}
-
-kernels::Row row_of(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i) {
+void add_rows(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t count,
+              std::vector<kernels::Row>& rows) {
   const Outputs& outputs = call.outputs;
-  const Offsets& packed = call.inputs.query_offsets;
-  kernels::Row row = reading(call, b, h, i);
-  if (call.inputs.received_weights.given()) {
-    row.weight = *static_cast<const float*>(place(call.inputs.received_weights, packed, b, h, i));
+  const auto walk = [&](const View& view) {
+    return Walk(view, call.inputs.query_offsets, b, h, i);
+  };
+  Reading reading(call, b, h, i);
+  Walk weight = walk(call.inputs.received_weights);
+  Walk out = walk(outputs.out);
+  Walk lse = walk(outputs.lse);
+  Walk entropy = walk(outputs.entropy);
+  Walk top_index = walk(outputs.top_index);
+  Walk top_weight = walk(outputs.top_weight);
+  for (std::int64_t end = i + count; i < end; ++i) {
+    kernels::Row& row = rows.emplace_back();
+    reading.next(row);
+    if (const auto* w = weight.next<const float>()) row.weight = *w;
+    row.out = out.next<void>();
+    row.lse = lse.next<float>();
+    row.entropy = entropy.next<float>();
+    row.top_index = top_index.next<std::int32_t>();
+    row.top_weight = top_weight.next<float>();
   }
-  row.out = place(outputs.out, packed, b, h, i);
-  row.lse = static_cast<float*>(place(outputs.lse, packed, b, h, i));
-  row.entropy = static_cast<float*>(place(outputs.entropy, packed, b, h, i));
-  row.top_index = static_cast<std::int32_t*>(place(outputs.top_index, packed, b, h, i));
-  row.top_weight = static_cast<float*>(place(outputs.top_weight, packed, b, h, i));
-  return row;
 }
 
 kernels::Row whole_row_of(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i,
                           std::int64_t r) {
   const MutableView& rows = call.outputs.rows;
-  kernels::Row row = reading(call, b, h, i);
+  kernels::Row row;
+  Reading(call, b, h, i).next(row);
   const std::int64_t to = call.inputs.query_offsets.empty()
                               ? b * rows.step(0) + h * rows.step(1) + r * rows.step(2)
                               : r * rows.step(0) + h * rows.step(1);
@@ -136,16 +193,16 @@ kernels::Row whole_row_of(const Call& call, std::int64_t b, std::int64_t h, std:
 
 kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h) {
   const Inputs& in = call.inputs;
-  const bool packed = !in.key_offsets.empty();
+  const std::int64_t position = in.key_offsets.empty() ? 2 : 0;  // the dimension of keys
   const std::int64_t g = h / (call.z.H / call.z.G);
   kernels::Sweep sweep;
   sweep.type = number_of(in.q.type);
-  sweep.k = place(in.k, in.key_offsets, b, g, 0);
-  sweep.k_step = in.k.step(packed ? 0 : 2);
+  sweep.k = Walk(in.k, in.key_offsets, b, g, 0).here<const void>();
+  sweep.k_step = in.k.step(static_cast<int>(position));
   sweep.width = call.z.D;
   if (call.outputs.out.given()) {
-    sweep.v = place(in.v, in.key_offsets, b, g, 0);
-    sweep.v_step = in.v.step(packed ? 0 : 2);
+    sweep.v = Walk(in.v, in.key_offsets, b, g, 0).here<const void>();
+    sweep.v_step = in.v.step(static_cast<int>(position));
     sweep.value_width = call.z.E;
     sweep.out_type = number_of(call.outputs.out.type);
   }
@@ -154,6 +211,7 @@ kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h) {
   sweep.masked = in.mask.given();
   sweep.biased = in.bias.given();
   sweep.sloped = in.alibi_slopes.given();
+  sweep.few = query_length(call, b) <= kernels::kFewQueries;
   sweep.known = call.lse.given();
   if (sweep.masked && in.mask.size(3) > 1) sweep.mask_step = in.mask.step(3);
   if (sweep.biased && in.bias.size(3) > 1) sweep.bias_step = in.bias.step(3);
@@ -168,8 +226,8 @@ kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h) {
 }
 
 KeyLine key_line(const Call& call, const View& view, std::int64_t b, std::int64_t h) {
-  const Offsets& packed = call.inputs.key_offsets;
-  return {static_cast<float*>(place(view, packed, b, h, 0)), view.step(packed.empty() ? 2 : 0)};
+  const Walk keys(view, call.inputs.key_offsets, b, h, 0);
+  return {keys.here<float>(), view.step(call.inputs.key_offsets.empty() ? 2 : 0)};
 }
 
 }  // namespace fovea::attention

@@ -1,6 +1,8 @@
 // Turns queries of a batch into the kernels' rows: where each reads, what it sees, where it writes.
 #pragma once
 
+#include <vector>
+
 #include "attention/checks.h"
 #include "fovea/attend.h"
 #include "kernels/sweep.h"
@@ -15,23 +17,16 @@ struct Call {
   View lse{};  // where p is known from it: fovea/highlights.h
 };
 
-// Queries and keys of sequence b, by lengths as the call gives them; and how many it has room for
-// (which is more where it is padded).
+// How many queries and keys sequence b has room for: its own number, or more where it is padded.
 std::int64_t query_room(const Call& call, std::int64_t b);
 std::int64_t key_room(const Call& call, std::int64_t b);
 
-// What query i of sequence b sees by lengths, causality, window and part: the keys [first, end). Both
-// are 0 when that is none.
-struct KeyRange {
-  std::int64_t first = 0;
-  std::int64_t end = 0;
-};
-KeyRange visible_keys(const Call& call, std::int64_t b, std::int64_t i);
+// Queries [i, i + count) of head h of sequence b, with places for all outputs but `rows`, added to
+// `rows`.
+void add_rows(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t count,
+              std::vector<kernels::Row>& rows);
 
-// Query i of head h of sequence b, with places for all outputs but `rows`.
-kernels::Row row_of(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i);
-
-// The same query for `rows` alone, place r.
+// Query i for `rows` alone, place r.
 kernels::Row whole_row_of(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i,
                           std::int64_t r);
 

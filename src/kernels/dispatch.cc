@@ -9,6 +9,12 @@ std::int64_t scratch_size(const Sweep& sweep, int rows, std::int64_t first, std:
   return workspace(sweep, rows, first, end, nullptr).floats;
 }
 
+std::int64_t partial_size(const Sweep& sweep, int rows, std::int64_t end) {
+  return parts_of(end) * rows * partial_step(sweep);
+}
+
+std::int64_t part_count(std::int64_t end) { return parts_of(end); }
+
 int rows_that_fit(std::int64_t keys) {
   const std::int64_t rows = kKeptWeights / rounded_up(larger(keys, 1), kKeys);
   const std::int64_t tiles = larger(2, smaller(kQueries, rows) / kMostTileRows);

@@ -17,6 +17,8 @@ constexpr int kLanes = 8;
 // Register tile: 12 sums, 2 loads and a broadcast of 16 registers; 8 loads for 12 multiply-adds.
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = 2;
+// Keys whose products are summed over the lanes together (sums_of); divides a tile's keys.
+constexpr int kFewKeys = 4;
 
 // All bits set in the lanes below n.
 inline __m256i first(std::int64_t n) {
@@ -117,11 +119,20 @@ inline float sum_of(Floats x) {
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
+// Pairs of lanes, then pairs of pairs, then the two halves.
+inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
+  const __m256 ab = _mm256_hadd_ps(x[0], x[1]);
+  const __m256 cd = _mm256_hadd_ps(x[2], x[3]);
+  const __m256 abcd = _mm256_hadd_ps(ab, cd);
+  _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps(abcd, 1)));
+}
 inline float max_of(Floats x) {
   __m128 s = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
   s = _mm_max_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
+
+inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 // 4 x 4 blocks within the halves of the registers, then the halves themselves.
 [[gnu::always_inline]] inline void transpose(Floats (&rows)[kLanes]) {

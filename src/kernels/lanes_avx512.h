@@ -16,6 +16,8 @@ constexpr int kLanes = 16;
 // Register tile: 24 sums, 4 loads and a broadcast of 32 registers; 10 loads for 24 multiply-adds.
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = 4;
+// Keys whose products are summed over the lanes together (sums_of); divides a tile's keys.
+constexpr int kFewKeys = 4;
 
 inline __mmask16 first(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
 
@@ -91,7 +93,17 @@ inline Floats shifted_in(Floats x, float first_lane) {
 }
 
 inline float sum_of(Floats x) { return _mm512_reduce_add_ps(x); }
+// Within the quarters of the registers by a 4 x 4 transpose, then the quarters.
+inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
+  const __m512 ab = _mm512_unpacklo_ps(x[0], x[1]) + _mm512_unpackhi_ps(x[0], x[1]);
+  const __m512 cd = _mm512_unpacklo_ps(x[2], x[3]) + _mm512_unpackhi_ps(x[2], x[3]);
+  const __m512 abcd = _mm512_shuffle_ps(ab, cd, 0x44) + _mm512_shuffle_ps(ab, cd, 0xee);
+  const __m256 half = _mm512_castps512_ps256(abcd) + _mm512_extractf32x8_ps(abcd, 1);
+  _mm_storeu_ps(to, _mm256_castps256_ps128(half) + _mm256_extractf128_ps(half, 1));
+}
 inline float max_of(Floats x) { return _mm512_reduce_max_ps(x); }
+
+inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 // 4 x 4 blocks within the quarters of the registers, then the quarters themselves.
 [[gnu::always_inline]] inline void transpose(Floats (&rows)[kLanes]) {

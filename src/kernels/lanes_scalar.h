@@ -18,6 +18,8 @@ constexpr int kLanes = 1;
 // Register tile: 4 x 2 sums, 2 loads and a broadcast fit the 16 registers.
 constexpr int kTileRows = 4;
 constexpr int kTileVectors = 2;
+// Keys whose products are summed over the lanes together (sums_of); divides a tile's keys.
+constexpr int kFewKeys = 2;
 
 inline Floats load(const float* p) { return *p; }
 inline void store(float* p, Floats x) { *p = x; }
@@ -77,7 +79,13 @@ inline Floats pick_where_greater(Floats a, Floats b, Floats y, Floats x) { retur
 inline Floats shifted_in(Floats, float first) { return first; }
 
 inline float sum_of(Floats x) { return x; }
+// to[i] = the sum of the lanes of x[i], each in the same order, whatever the others are.
+inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
+  for (int i = 0; i < kFewKeys; ++i) to[i] = x[i];
+}
 inline float max_of(Floats x) { return x; }
+// Brings the cache line of p near, if there is one.
+inline void prefetch(const void*) {}
 // rows[r] lane c  <->  rows[c] lane r
 inline void transpose(Floats (&)[kLanes]) {}
 

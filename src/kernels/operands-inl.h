@@ -16,9 +16,6 @@ template <class T>
 struct Single {
   using Number = T;
   static constexpr int kDepth = 1;
-  // Words that can be used where they lie in memory, without packing.
-  static constexpr bool kInPlace = sizeof(T) == sizeof(float);
-
   static Floats multiply_add(Floats a, Floats b, Floats sum) { return fma(a, b, sum); }
 
   // The words of numbers [0, n) of a row, n at most kLanes; those past n are 0.

@@ -11,6 +11,7 @@ struct Block {
   std::int64_t begin = 0;  // its first key
   std::int64_t keys = 0;   // keys from there that some row may see by its length, at most kKeys
   bool finite = true;      // every value read is
+  bool all_seen = false;   // each of them by some row
 };
 
 // to[j]: what is added to the score of key begin + j, -inf where the row may not see it. The usual
@@ -56,6 +57,10 @@ template <class T>
 inline bool find_lanes(const Sweep& a, const Block& block, const bool* seen, std::int64_t j,
                        const T* (&from)[kLanes]) {
   const T* keys = static_cast<const T*>(a.k) + block.begin * a.k_step;
+  if (block.all_seen) {
+    for (int l = 0; l < kLanes; ++l) from[l] = keys + smaller(j + l, block.keys - 1) * a.k_step;
+    return true;
+  }
   const T* some = nullptr;
   for (int l = 0; l < kLanes; ++l) {
     from[l] = nullptr;

@@ -13,8 +13,4 @@ namespace fovea::kernels {
 // that the set multiplies them with; where it has none, and for kFloat16, those of float32.
 std::int64_t run_multiply_adds(Isa isa, std::int64_t rounds, Number type = Number::kFloat32);
 
-// The same for products of bfloat16 summed in float32, by the instructions made for them; 0 where `isa`
-// on this CPU has none, or the kernels do not use them.
-inline std::int64_t run_bfloat16_multiply_adds(Isa, std::int64_t) { return 0; }
-
 }  // namespace fovea::kernels

@@ -107,29 +107,80 @@ std::uint32_t weigh_full_tile(const State& s, const Weights& weights, int begin,
 
 // --- any other: scores are stored, then looked at row by row ------------------------------------------
 
+// Memory is what decoding waits for: the values of kFewKeys keys, needed after their scores, and keys
+// that come kAhead later, since the processor's own prefetching does not see through the change from one
+// to the other.
+template <class Operands>
+inline void bring_near(const State& s, std::int64_t j) {
+  using Number = typename Operands::Number;
+  constexpr std::int64_t kAhead = 16;
+  constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(Number));
+  const std::int64_t key = s.block.begin + j;
+  const Number* values = static_cast<const Number*>(s.a.v) + key * s.a.v_step;
+  const Number* keys = static_cast<const Number*>(s.a.k) + (key + kAhead) * s.a.k_step;
+  for (std::int64_t l = 0; l < smaller(kFewKeys, s.keys - key); ++l) {
+    for (std::int64_t e = 0; e < s.a.value_width; e += kLine) prefetch(values + l * s.a.v_step + e);
+  }
+  for (std::int64_t l = 0; l < smaller(kFewKeys, s.keys - key - kAhead); ++l) {
+    for (std::int64_t d = 0; d < s.a.width; d += kLine) prefetch(keys + l * s.a.k_step + d);
+  }
+}
+
+// Where keys are not packed: a few keys at a time, and for those all rows, a few at a time.
+template <class Operands>
+inline void score_few_rows(const State& s, const TileRows& t, std::int64_t from,
+                           std::int64_t vectors, float* scores) {
+  using Number = typename Operands::Number;
+  const Number* keys = static_cast<const Number*>(s.a.k) + s.block.begin * s.a.k_step;
+  // Rows 6 or 5 as 3 + 3 or 3 + 2.
+  const int step = t.count > kFewRows ? 3 : kFewRows;
+  const std::int64_t end = smaller(from + vectors * kLanes, rounded_up(t.keys, kFewKeys));
+  for (std::int64_t j = rounded_up(t.first - kFewKeys + 1, kFewKeys); j < end; j += kFewKeys) {
+    if (j < from) continue;
+    const Number* of[kFewKeys];
+    const Number* some = nullptr;  // a key that is seen stands in for those that are not
+    for (int l = 0; l < kFewKeys; ++l) {
+      const bool seen = j + l < s.block.keys && s.seen[j + l];
+      of[l] = seen ? keys + (j + l) * s.a.k_step : nullptr;
+      if (seen) some = of[l];
+    }
+    if (some == nullptr) continue;
+    for (int l = 0; l < kFewKeys; ++l) {
+      if (of[l] == nullptr) of[l] = some;
+    }
+    if (s.values_in_place) bring_near<Operands>(s, j);
+    for (int r = 0; r < t.count; r += step) {
+      const int rows = t.count - r < step ? t.count - r : step;
+      kTiles<Operands>.few[rows - 1](s.w.q + (t.begin + r) * s.words, s.a.width, of,
+                                     scores + r * kKeys + (j - from));
+    }
+  }
+}
+
 // Products of `vectors` vectors of keys of the block, from key `from`.
 template <class Operands>
 inline void score_panel(const State& s, const TileRows& t, std::int64_t from, std::int64_t vectors,
                         float* scores) {
   const float* q = s.w.q + t.begin * s.words;
-  if constexpr (Operands::kInPlace) {
-    if (s.keys_in_place) {
-      for (std::int64_t i = 0; i < vectors; ++i) {
-        const typename Operands::Number* keys[kLanes];
-        if (!find_lanes(s.a, s.block, s.seen, from + i * kLanes, keys)) continue;
-        kTiles<Operands>.unpacked[t.count - 1](q, s.a.width, keys, scores + i * kLanes);
-      }
-      return;
-    }
-  }
+  if (s.a.few) return score_few_rows<Operands>(s, t, from, vectors, scores);
   kTiles<Operands>.scores[t.count - 1][vectors - 1](q, s.words, s.w.keys + from * s.words, scores);
 }
 
-// Products become the scores of row r: scaled, with what is added, -inf where it does not see the key.
-inline void adjust(const State& s, int r, std::int64_t from, std::int64_t vectors, float* scores) {
+// Keys that row r does not see by its range score -inf.
+inline void hide(const State& s, int r, std::int64_t from, std::int64_t vectors, float* scores) {
+  const std::int64_t seen = seen_by(s, r) - from;
+  const std::int64_t unseen = unseen_by(s, r) - from;
+  for (std::int64_t j = larger(0, seen) / kLanes * kLanes; j < vectors * kLanes; j += kLanes) {
+    store(scores + j, pick_first(larger(0, seen - j), load(scores + j), all(kHidden)));
+  }
+  for (std::int64_t j = 0; j < smaller(unseen, vectors * kLanes); j += kLanes) {
+    store(scores + j, pick_first(smaller(kLanes, unseen - j), all(kHidden), load(scores + j)));
+  }
+}
+
+// Products become scores: scaled, with what is added, -inf where mask or bias hides the key.
+inline void add(const State& s, int r, std::int64_t from, std::int64_t vectors, float* scores) {
   const Row& row = s.a.rows[r];
-  const std::int64_t seen = seen_by(s, r);
-  const std::int64_t unseen = unseen_by(s, r);
   const Floats scale = all(s.a.scale < 0 ? -s.a.scale : s.a.scale);
   for (std::int64_t i = 0; i < vectors; ++i) {
     const std::int64_t j = from + i * kLanes;
@@ -146,26 +197,26 @@ inline void adjust(const State& s, int r, std::int64_t from, std::int64_t vector
       }
     }
     if (s.added != nullptr) x = pick_where_equal(added, all(kHidden), all(kHidden), x);
-    if (seen < j + kLanes) x = pick_first(larger(0, seen - j), x, all(kHidden));
-    if (unseen > j) x = pick_first(smaller(kLanes, unseen - j), all(kHidden), x);
     store(scores + i * kLanes, x);
   }
 }
 
 // The base of row r becomes its largest score so far, and what was counted from the old one shrinks:
 // the sums, and the weights of this block, from its key `first` on, that have not met their values.
+// The first base of a row: nothing was counted yet.
+inline void set_base(const State& s, int row, float most) {
+  s.w.base[row] = most;
+  s.w.limit[row] = most + s.reach;
+  s.w.anchor[row] = most;
+}
+
 template <class Operands>
 [[gnu::noinline]] void move_base(const State& s, const Weights& weights, const TileRows& t, int r,
                                  std::int64_t first, std::int64_t from, float most) {
   const int row = t.begin + r;
-  const bool fresh = s.w.limit[row] == kHidden;
   const float step = (s.w.base[row] - most) * s.unit;
   s.w.base[row] = most;
   s.w.limit[row] = most + s.reach;
-  if (fresh) {
-    s.w.anchor[row] = most;
-    return;
-  }
   float lanes[kLanes];
   store(lanes, exp2(all(step)));
   const float grow = lanes[0];
@@ -263,13 +314,19 @@ inline void weigh_panel(const State& s, const Weights& weights, const TileRows& 
     const float* scores = of_panel + r * kKeys;
     Floats most = load(scores);
     for (std::int64_t i = 1; i < vectors; ++i) most = max(load(scores + i * kLanes), most);
-    if (greater(most, all(bar_of(s, row))) != 0) {
-      if (greater(most, all(s.w.limit[row])) != 0) {
+    if (greater(most, all(bar_of(s, row))) == 0) continue;
+    if (greater(most, all(s.w.limit[row])) != 0) {
+      if (s.w.limit[row] == kHidden) {
+        set_base(s, row, max_of(most));
+      } else {
         move_base<Operands>(s, weights, t, r, first, from, max_of(most));
       }
-      if (s.a.top > 0 && !waits_for_block(s, row)) offer_row(s, t, r, from, vectors, scores);
     }
-    Weigh<kEntropy> weigh(s, row);
+    if (s.a.top > 0 && !waits_for_block(s, row)) offer_row(s, t, r, from, vectors, scores);
+  }
+  for (int r = 0; r < t.count; ++r) {
+    const float* scores = of_panel + r * kKeys;
+    Weigh<kEntropy> weigh(s, t.begin + r);
     float* words = weights.words + (r * kKeys + from) / Operands::kDepth;
     float* kept = weights.kept == nullptr ? nullptr : weights.kept + r * kKeys + from;
     for (std::int64_t i = 0; i < vectors; ++i) {
@@ -277,7 +334,7 @@ inline void weigh_panel(const State& s, const Weights& weights, const TileRows& 
       Operands::store_weights(words + i * kLanes / Operands::kDepth, p);
       if (kept != nullptr) store(kept + i * kLanes, p);
     }
-    weigh.store_sums(s, row);
+    weigh.store_sums(s, t.begin + r);
   }
 }
 
@@ -309,22 +366,23 @@ inline void blend_careful(const State& s, const Weights& weights, const TileRows
   }
 }
 
+// o += p v for keys [from, end) of the block.
 template <class Operands>
-inline void blend_rows(const State& s, const Weights& weights, const TileRows& t) {
-  if (!s.block.finite) return blend_careful<Operands>(s, weights, t);
+inline void blend_rows(const State& s, const Weights& weights, const TileRows& t, std::int64_t from,
+                       std::int64_t end) {
   constexpr int kDepth = Operands::kDepth;
   const std::int64_t vectors = vectors_of(s.a.value_width);
-  const std::int64_t first = t.first / kDepth * kDepth;
+  const std::int64_t first = from / kDepth * kDepth;
   Blend b{};
   b.p = weights.words + first / kDepth;
   b.p_step = kKeys / kDepth;
-  b.keys = t.keys - first;
-  b.starts_late = first < t.first;
+  b.keys = end - first;
+  b.starts_late = first < from;
   b.step = s.w.value_step;
   for (std::int64_t p = 0; p < vectors; p += kTileVectors) {
     const std::int64_t c = smaller(kTileVectors, vectors - p);
     b.sums = s.w.sums + t.begin * s.w.value_step + p * kLanes;
-    if (Operands::kInPlace && s.values_in_place) {
+    if (s.values_in_place) {
       b.v_step = s.a.v_step;
       b.v = static_cast<const typename Operands::Number*>(s.a.v) +
             (s.block.begin + first) * s.a.v_step + p * kLanes;

@@ -31,8 +31,7 @@ struct State {
   const float* added;     // null without mask and bias
   bool scaled;            // scores are scaled before something is added to them
   bool keeps;             // weights are kept, for column sums or whole rows
-  bool keys_in_place;     // read where they are, not packed
-  bool values_in_place;
+  bool values_in_place;   // read where they are, not packed
 };
 
 struct TileRows {

@@ -31,6 +31,7 @@
 #include "kernels/top-inl.h"
 #include "kernels/state-inl.h"
 #include "kernels/softmax-inl.h"
+#include "kernels/parts-inl.h"
 #include "kernels/results-inl.h"
 // clang-format on
 
@@ -40,13 +41,14 @@ namespace {
 template <class Operands>
 inline void prepare(State& s, std::int64_t begin) {
   const Sweep& a = s.a;
-  s.block = Block{begin, smaller(kKeys, s.keys - begin), true};
+  s.block = Block{.begin = begin, .keys = smaller(kKeys, s.keys - begin)};
   if (s.added != nullptr) {
     add_rows(a, s.block, s.w.added, s.seen);
   } else {
+    s.block.all_seen = begin >= s.first;
     for (std::int64_t j = 0; j < s.block.keys; ++j) s.seen[j] = begin + j >= s.first;
   }
-  if (!s.keys_in_place) pack_keys<Operands>(a, s.block, s.seen, s.words, s.w.keys);
+  if (!a.few) pack_keys<Operands>(a, s.block, s.seen, s.words, s.w.keys);
   if (a.v != nullptr && !s.values_in_place) {
     s.block.finite = pack_values<Operands>(a, s.block, s.seen, s.w.values, s.w.value_step);
   }
@@ -63,7 +65,7 @@ inline void prepare(State& s, std::int64_t begin) {
 template <class Operands, bool kEntropy, bool kTop>
 inline void sweep_tile(const State& s, const TileRows& t) {
   const Weights weights = weights_of<Operands>(s, t);
-  const bool full = t.count == kTileRows && s.added == nullptr && !s.scaled && !s.keys_in_place;
+  const bool full = t.count == kTileRows && s.added == nullptr && !s.scaled && !s.a.few;
   constexpr std::int64_t kPanel = kTileVectors * kLanes;
   const std::int64_t of_block = rounded_up(s.block.keys, kLanes);
   const std::int64_t first = t.first / kPanel * kPanel;
@@ -71,25 +73,27 @@ inline void sweep_tile(const State& s, const TileRows& t) {
   const bool waits = kTop && some_wait_for_block(s, t);
   for (std::int64_t from = first; from < t.keys; from += kPanel) {
     float* scores = s.w.scores + (waits ? from : 0);
-    if (full && from >= t.first_of_all && from + kPanel <= t.keys_of_all) {
-      const std::uint32_t above =
-          weigh_full_tile<Operands, kEntropy, kTop>(s, weights, t.begin, from, scores);
-      if (above == kOverLimit) {
-        weigh_panel<Operands, kEntropy>(s, weights, t, first, from, kTileVectors, scores);
-      } else if (kTop) {
-        offer_panel(s, t, above, from, scores);
-      }
-      continue;
-    }
     const std::int64_t vectors = smaller(kPanel, of_block - from) / kLanes;
-    score_panel<Operands>(s, t, from, vectors, scores);
-    if (s.added != nullptr || s.scaled || from < t.first_of_all ||
-        from + vectors * kLanes > t.keys_of_all) {
+    std::uint32_t above = kOverLimit;
+    if (full && from >= t.first_of_all && from + kPanel <= t.keys_of_all) {
+      above = weigh_full_tile<Operands, kEntropy, kTop>(s, weights, t.begin, from, scores);
+      if (kTop && above != kOverLimit) offer_panel(s, t, above, from, scores);
+    } else {
+      score_panel<Operands>(s, t, from, vectors, scores);
+      const bool hides = from < t.first_of_all || from + vectors * kLanes > t.keys_of_all;
       for (int r = 0; r < t.count; ++r) {
-        adjust(s, t.begin + r, from, vectors, scores + r * kKeys);
+        float* row = scores + r * kKeys;
+        if (s.added != nullptr || s.scaled) add(s, t.begin + r, from, vectors, row);
+        if (hides) hide(s, t.begin + r, from, vectors, row);
       }
     }
-    weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors, scores);
+    if (above == kOverLimit) {
+      weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors, scores);
+    }
+    if (s.a.v != nullptr && s.values_in_place) {  // while they are near
+      blend_rows<Operands>(s, weights, t, larger(t.first, from),
+                           smaller(t.keys, from + vectors * kLanes));
+    }
   }
   if (waits) offer_block(s, t, first);
   if (s.keeps) {
@@ -98,7 +102,12 @@ inline void sweep_tile(const State& s, const TileRows& t) {
           s.w.limit[r] == kHidden ? kHidden : s.w.base[r];
     }
   }
-  if (s.a.v != nullptr) blend_rows<Operands>(s, weights, t);
+  if (s.a.v == nullptr || s.values_in_place) return;
+  if (s.block.finite) {
+    blend_rows<Operands>(s, weights, t, t.first, t.keys);
+  } else {
+    blend_careful<Operands>(s, weights, t);
+  }
 }
 
 // All rows see the same keys: nothing is hidden from one and seen by another.
@@ -109,6 +118,45 @@ inline bool sees_alike(const Sweep& a) {
     if (a.rows[r].visible != a.rows[0].visible) return false;
   }
   return true;
+}
+
+// Blocks [begin, end), counted from that of the first key.
+template <class Operands>
+inline void sweep_blocks(State& s, std::int64_t begin, std::int64_t end) {
+  const Sweep& a = s.a;
+  for (s.block_at = begin; s.block_at < end; ++s.block_at) {
+    prepare<Operands>(s, (s.first / kKeys + s.block_at) * kKeys);
+    for (int r = 0; r < a.row_count; r += kTileRows) {
+      const TileRows t = tile_at(s, r);
+      if (t.keys == 0) continue;
+      if (a.top > 0) {
+        a.entropy ? sweep_tile<Operands, true, true>(s, t)
+                  : sweep_tile<Operands, false, true>(s, t);
+      } else {
+        a.entropy ? sweep_tile<Operands, true, false>(s, t)
+                  : sweep_tile<Operands, false, false>(s, t);
+      }
+    }
+  }
+}
+
+// Rows of few queries: part by part, each from nothing; then all together.
+template <class Operands>
+inline void sweep_parts(State& s) {
+  const Sweep& a = s.a;
+  float* partials = a.stage == Sweep::Stage::kWhole ? s.w.partials : a.partials;
+  for (std::int64_t part = 0; part < parts_of(s.keys); ++part) {
+    if (a.stage == Sweep::Stage::kMerge) break;
+    if (a.stage == Sweep::Stage::kPart && part != a.part) continue;
+    const std::int64_t first = s.first / kKeys;
+    const auto block = [&](std::int64_t at) {
+      return larger(0, smaller(s.blocks, at * (kPartKeys / kKeys) - first));
+    };
+    start<Operands>(s);
+    sweep_blocks<Operands>(s, block(part), block(part + 1));
+    put_partials(s, partials, part);
+  }
+  if (a.stage != Sweep::Stage::kPart) absorb_partials<Operands>(s, partials);
 }
 
 template <class Operands>
@@ -131,26 +179,17 @@ void sweep(const Sweep& a) {
   s.scale = s.scaled || a.scale == 0 ? 1 : a.scale < 0 ? -a.scale : a.scale;
   s.unit = static_cast<float>(s.scale * kLog2e);
   s.reach = kReach / s.unit;
-  // Copies cost more than they save where each key is used once (decoding), or few times.
-  const bool alike = Operands::kInPlace && sees_alike(a);
-  s.keys_in_place = alike && a.row_count <= kTileRows;
-  s.values_in_place = alike && a.value_width % kLanes == 0 &&
-                      (s.keys_in_place || (Operands::kDepth == 1 && a.row_count <= 8 * kTileRows));
-  start<Operands>(s);
-  for (s.block_at = 0; s.block_at < s.blocks; ++s.block_at) {
-    prepare<Operands>(s, (s.first / kKeys + s.block_at) * kKeys);
-    for (int r = 0; r < a.row_count; r += kTileRows) {
-      const TileRows t = tile_at(s, r);
-      if (t.keys == 0) continue;
-      if (a.top > 0) {
-        a.entropy ? sweep_tile<Operands, true, true>(s, t)
-                  : sweep_tile<Operands, false, true>(s, t);
-      } else {
-        a.entropy ? sweep_tile<Operands, true, false>(s, t)
-                  : sweep_tile<Operands, false, false>(s, t);
-      }
-    }
+  // Copies cost more than they save where each value is used once (decoding), or few times.
+  s.values_in_place =
+      sees_alike(a) && a.value_width % kLanes == 0 &&
+      (a.row_count <= kTileRows || (a.type == Number::kFloat32 && a.row_count <= 8 * kTileRows));
+  if (a.few && (a.stage != Sweep::Stage::kWhole || s.keys > kPartKeys)) {
+    sweep_parts<Operands>(s);
+  } else {
+    start<Operands>(s);
+    sweep_blocks<Operands>(s, 0, s.blocks);
   }
+  if (a.stage == Sweep::Stage::kPart) return;
   finish(s);
   if (s.keeps) take_weights(s);
 }

@@ -21,6 +21,14 @@ inline constexpr int kQueries = 384;
 // 4 L2.
 inline constexpr int kKeys = 256;
 
+// Queries of a sequence (decoding) whose keys are not packed: products are then taken along the width,
+// which gives other bits. So it must not depend on anything but the sequence's own number of queries.
+inline constexpr int kFewQueries = 8;
+
+// Rows of few queries are swept in parts of so many keys, which are then put together in order: so that
+// several threads can share one long row, and its bits are the same when they do not.
+inline constexpr std::int64_t kPartKeys = 1024;
+
 // Weights that one sweep keeps at most, in floats (12 MiB), where it is asked for column sums or whole
 // rows: see rows_that_fit.
 inline constexpr std::int64_t kKeptWeights = std::int64_t{kQueries} * 8192;
@@ -68,6 +76,16 @@ struct Sweep {
   std::int64_t mask_step = 0;
   std::int64_t bias_step = 0;
 
+  bool few =
+      false;  // rows of sequences of at most kFewQueries queries: keys are read where they lie
+
+  // With `few`: the whole sweep; or one part of the keys, whose sums go to `partials`; or what all parts
+  // left there put together, and the results stored.
+  enum class Stage : std::uint8_t { kWhole, kPart, kMerge };
+  Stage stage = Stage::kWhole;
+  std::int64_t part = 0;      // keys [part * kPartKeys, (part + 1) * kPartKeys)
+  float* partials = nullptr;  // partial_size floats, aligned to a cache line; with kPart and kMerge
+
   bool known = false;  // rows have known_lse: their p are known before the sweep; nothing but
                        // received, wholes, top and entropy then
   bool entropy = false;
@@ -83,6 +101,10 @@ struct Sweep {
 
 // Floats of scratch that a sweep of `rows` rows over keys [first, end) needs at most.
 std::int64_t scratch_size(const Sweep& sweep, int rows, std::int64_t first, std::int64_t end);
+
+// Floats of the partials of a sweep of `rows` rows whose keys end at `end`, and how many parts that makes.
+std::int64_t partial_size(const Sweep& sweep, int rows, std::int64_t end);
+std::int64_t part_count(std::int64_t end);
 
 // How many rows may share a sweep over `keys` keys whose weights are kept (received, wholes): as many as
 // kKeptWeights has room for, but not fewer than two tiles. More keys than that holds, half a million,

@@ -43,44 +43,48 @@ void score_tile(const float* q, std::int64_t words, const float* panel, float* s
   }
 }
 
-// The same for R rows and kLanes keys that are not packed, from[lane] each: for a few rows that would
-// not pay for panels (they are written to L2 and read back once). The same chains, the same bits.
+// The same for R rows and kFewKeys keys that are not packed: for a few rows panels would not pay. Lanes
+// run along the width and are summed at the end: another order than in panels, but one that does not
+// depend on R. s[r * kKeys + key].
+constexpr int kFewRows = 4;
+
 template <class Operands, int R>
-void score_unpacked(const float* q, std::int64_t width,
-                    const typename Operands::Number* const (&from)[kLanes], float* s) {
+void score_few(const float* q, std::int64_t width,
+               const typename Operands::Number* const (&keys)[kFewKeys], float* s) {
   constexpr std::int64_t kStep = kLanes * Operands::kDepth;  // numbers of a vector of words
   const std::int64_t words = (width + Operands::kDepth - 1) / Operands::kDepth;
-  Floats sum[R];
+  Floats sum[R][kFewKeys];
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) sum[r] = all(0);
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+    for (int l = 0; l < kFewKeys; ++l) sum[r][l] = all(0);
+  }
   std::int64_t d = 0;
-  Floats k[kLanes];
   for (; d + kStep <= width; d += kStep) {
+    Floats k[kFewKeys];
 #pragma GCC unroll 16
-    for (int l = 0; l < kLanes; ++l) k[l] = Operands::words(from[l] + d);
-    transpose(k);
-    const float* at = q + d / Operands::kDepth;
+    for (int l = 0; l < kFewKeys; ++l) k[l] = Operands::words(keys[l] + d);
 #pragma GCC unroll 16
-    for (int l = 0; l < kLanes; ++l) {
+    for (int r = 0; r < R; ++r) {
+      const Floats x = load(q + r * words + d / Operands::kDepth);
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        sum[r] = Operands::multiply_add(all(at[r * words + l]), k[l], sum[r]);
-      }
+      for (int l = 0; l < kFewKeys; ++l) sum[r][l] = Operands::multiply_add(x, k[l], sum[r][l]);
     }
   }
   if (d < width) {
-    for (int l = 0; l < kLanes; ++l) k[l] = Operands::words(from[l] + d, width - d);
-    transpose(k);
-    const float* at = q + d / Operands::kDepth;
-    for (int l = 0; l < words - d / Operands::kDepth; ++l) {
+    const std::int64_t at = d / Operands::kDepth;
+    Floats k[kFewKeys];
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        sum[r] = Operands::multiply_add(all(at[r * words + l]), k[l], sum[r]);
-      }
+    for (int l = 0; l < kFewKeys; ++l) k[l] = Operands::words(keys[l] + d, width - d);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const Floats x = load_first(q + r * words + at, words - at);
+#pragma GCC unroll 16
+      for (int l = 0; l < kFewKeys; ++l) sum[r][l] = Operands::multiply_add(x, k[l], sum[r][l]);
     }
   }
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) store(s + r * kKeys, sum[r]);
+  for (int r = 0; r < R; ++r) sums_of(sum[r], s + r * kKeys);
 }
 
 struct Blend {
@@ -138,21 +142,19 @@ void blend_tile(const Blend& b) {
 // Every tile up to the full one, for the edges: scores[R - 1][C - 1] and so on.
 template <class Operands>
 struct TileTable {
-  using Keys = const typename Operands::Number* const (&)[kLanes];
+  using Keys = const typename Operands::Number* const (&)[kFewKeys];
   void (*scores[kTileRows][kTileVectors])(const float*, std::int64_t, const float*, float*);
   void (*blends[kTileRows][kTileVectors])(const Blend&);
   void (*blends_in_place[kTileRows][kTileVectors])(const Blend&);
-  void (*unpacked[kTileRows])(const float*, std::int64_t, Keys, float*);
+  void (*few[kFewRows])(const float*, std::int64_t, Keys, float*);
 };
 
 template <class Operands, int R, int C>
 constexpr void fill(TileTable<Operands>& table) {
   table.scores[R - 1][C - 1] = score_tile<Operands, R, C>;
   table.blends[R - 1][C - 1] = blend_tile<Operands, true, R, C>;
-  if constexpr (Operands::kInPlace) {
-    table.blends_in_place[R - 1][C - 1] = blend_tile<Operands, false, R, C>;
-    table.unpacked[R - 1] = score_unpacked<Operands, R>;
-  }
+  table.blends_in_place[R - 1][C - 1] = blend_tile<Operands, false, R, C>;
+  if constexpr (R <= kFewRows && C == 1) table.few[R - 1] = score_few<Operands, R>;
   if constexpr (C > 1) {
     fill<Operands, R, C - 1>(table);
   } else if constexpr (R > 1) {

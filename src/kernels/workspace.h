@@ -41,9 +41,18 @@ struct Workspace {
   float* top_index;  // [rows, top_step]      int32 in the memory of floats
   float* kept;       // [blocks, rows, kKeys] 2^x of all; for column sums and whole rows only
   float* kept_base;  // [blocks, rows]        the b that they were counted from
+  float* partials;   // [parts, rows, partial_step]  with few queries and many keys
 
   std::int64_t floats;  // all of it
 };
+
+inline std::int64_t parts_of(std::int64_t end) { return (end + kPartKeys - 1) / kPartKeys; }
+
+// Floats of one row's sums over one part: parts-inl.h.
+inline std::int64_t partial_step(const Sweep& a) {
+  const std::int64_t values = a.v == nullptr ? 0 : rounded_up(a.value_width, kWidest);
+  return 3 * kWidest + values + 3 * rounded_up(a.top, kWidest);
+}
 
 // Cuts `base` (may be null, to learn the size only) for `rows` rows and keys [first, end).
 inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t first, std::int64_t end,
@@ -77,6 +86,8 @@ inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t first
   w.top_index = take(rows * w.top_step);
   w.kept = take(keeps ? blocks * rows * kKeys : 0);
   w.kept_base = take(keeps ? blocks * rows : 0);
+  const bool parted = a.few && a.stage == Sweep::Stage::kWhole && end > kPartKeys;
+  w.partials = take(parted ? parts_of(end) * rows * partial_step(a) : 0);
   return w;
 }
 

@@ -283,10 +283,10 @@ Measured measure(const Situation& s, DataType type, Threads& threads, const Read
   const DataType peak_type = own_peak ? type : DataType::kFloat32;
   result.peak_type = peak_type;
   const std::size_t peak = trials.size();
-  trials.push_back([&] { return peak_gflops(peak_type, threads); });
+  trials.emplace_back([&] { return peak_gflops(peak_type, threads); });
   const std::size_t read = trials.size();
   if (s.rotated && memory != nullptr) {
-    trials.push_back([&] { return memory->gigabytes_per_second(threads, streams); });
+    trials.emplace_back([&] { return memory->gigabytes_per_second(threads, streams); });
   }
   const Situation* neighbour = s.neighbour == nullptr ? nullptr : situation_of(s.neighbour);
   std::optional<Case> other;

@@ -7,12 +7,14 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <set>
 #include <thread>
 
@@ -79,6 +81,7 @@ std::vector<Cache> caches() {
     }
   }
   std::vector<Cache> list;
+  list.reserve(kinds.size());
   for (const auto& [key, kind] : kinds) list.push_back(kind);
   return list;
 }
@@ -117,6 +120,11 @@ Machine this_machine() {
           available_processors(), caches()};
 }
 
+double load_average() {
+  double load = -1;
+  return getloadavg(&load, 1) == 1 ? load : -1;
+}
+
 std::int64_t last_level_cache(const Machine& machine) {
   if (machine.caches.empty()) return std::int64_t{64} << 20;
   return machine.caches.back().bytes * machine.caches.back().count;
@@ -148,13 +156,13 @@ double clock_gigahertz() {
 double peak_gflops(DataType type, Threads& threads) {
   constexpr std::int64_t kRounds = 1 << 21;  // 7 ms: waking the threads is nothing beside it
   const Isa isa = current_isa();
-  const auto once = [&] {
-    return type == DataType::kBFloat16 ? kernels::run_bfloat16_multiply_adds(isa, kRounds)
-                                       : kernels::run_multiply_adds(isa, kRounds);
-  };
+  if (type == DataType::kBFloat16 && isa != Isa::kAvx512Bf16) return 0;
+  const kernels::Number number =
+      type == DataType::kBFloat16 ? kernels::Number::kBFloat16 : kernels::Number::kFloat32;
   std::vector<std::int64_t> operations(static_cast<std::size_t>(threads.count()));
-  const double seconds = seconds_together(
-      threads, [&](int thread) { operations[static_cast<std::size_t>(thread)] = once(); });
+  const double seconds = seconds_together(threads, [&](int thread) {
+    operations[static_cast<std::size_t>(thread)] = kernels::run_multiply_adds(isa, kRounds, number);
+  });
   double sum = 0;
   for (const std::int64_t n : operations) sum += static_cast<double>(n);
   return sum / seconds * 1e-9;
@@ -168,10 +176,12 @@ ReadMemory::ReadMemory(const Machine& machine, bool huge_pages, Threads& threads
   data_ = aligned_array<std::uint64_t>(static_cast<std::size_t>(bytes_) / 8);
 #if defined(MADV_HUGEPAGE)
   if (huge_pages) {
-    const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-    const auto first = (reinterpret_cast<std::uintptr_t>(data_.get()) + page - 1) / page * page;
-    static_cast<void>(madvise(reinterpret_cast<void*>(first),
-                              static_cast<std::size_t>(bytes_) - page, MADV_HUGEPAGE));
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    void* first = data_.get();  // of the whole pages
+    std::size_t size = static_cast<std::size_t>(bytes_);
+    if (std::align(page, page, first, size) != nullptr) {
+      static_cast<void>(madvise(first, size / page * page, MADV_HUGEPAGE));
+    }
   }
 #endif
   // Each thread touches what it will read: the memory then lies near it.

@@ -29,6 +29,9 @@ struct Machine {
 
 Machine this_machine();
 
+// How many threads of all programs ran or waited to run in the last minute, on average; negative: unknown.
+double load_average();
+
 // All last-level caches together; 64 MiB where the system does not say.
 std::int64_t last_level_cache(const Machine& machine);
 

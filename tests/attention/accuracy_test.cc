@@ -249,6 +249,292 @@ TEST_P(Accuracy, ScaleOfAnySignAndSize) {
   }
 }
 
+constexpr DataType kTypes[] = {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16};
+constexpr DataType kNarrow[] = {DataType::kBFloat16, DataType::kFloat16};
+
+TEST_P(Accuracy, SixteenBitTypesKeysAndQueriesAroundEveryEdge) {
+  for (const DataType type : kNarrow) {
+    for (const std::int64_t M : kSizes) {
+      check({.H = 2, .G = 2, .N = 13, .M = M, .D = 16, .E = 16, .type = type});
+      check({.B = 3, .H = 4, .G = 2, .M = M, .D = 20, .E = 20, .type = type, .narrow_out = true});
+    }
+    for (const std::int64_t N : kSizes) {
+      check({.H = 2, .G = 1, .N = N, .M = 37, .D = 16, .E = 24, .type = type, .narrow_out = true});
+    }
+  }
+}
+
+// Odd widths, odd addresses: pairs of numbers must not be taken for granted.
+TEST_P(Accuracy, SixteenBitTypesOfEveryWidth) {
+  for (const DataType type : kNarrow) {
+    for (const std::int64_t width : kWidths) {
+      for (const Layout layout : {Layout::kHeadsFirst, Layout::kCut}) {
+        check({.N = 14, .M = 37, .D = width, .E = width, .type = type, .layout = layout});
+        check({.N = 14, .M = 37, .D = width, .E = 24, .type = type, .layout = layout});
+        check({.N = 14, .M = 37, .D = 24, .E = width, .type = type, .layout = layout});
+        check({.H = 3,
+               .G = 1,
+               .N = 2,
+               .M = 37,
+               .D = width,
+               .E = width,
+               .type = type,
+               .layout = layout,
+               .narrow_out = true});
+      }
+    }
+  }
+}
+
+TEST_P(Accuracy, SixteenBitTypesUnderEveryRule) {
+  for (const DataType type : kNarrow) {
+    for (const Causal causal : {Causal::kNone, Causal::kBottomRight, Causal::kTopLeft}) {
+      for (const int bits : {-1, 0, 9, 15}) {
+        check({.B = 2,
+               .H = 4,
+               .G = 2,
+               .N = 19,
+               .M = 77,
+               .D = 24,
+               .E = 16,
+               .type = type,
+               .causal = causal,
+               .window_before = bits == 9 ? std::optional<std::int64_t>(20) : std::nullopt,
+               .key_lengths = true,
+               .query_lengths = bits >= 9,
+               .mask = bits,
+               .bias = bits,
+               .bias_hides = true,
+               .factor = true,
+               .received_weights = true,
+               .narrow_out = bits == 15});
+      }
+    }
+  }
+}
+
+TEST_P(Accuracy, SixteenBitTypesOfAnySpread) {
+  for (const DataType type : kNarrow) {
+    for (const double spread : {0.0, 1e-3, 1.0, 8.0, 60.0, 400.0}) {
+      check({.H = 2, .G = 2, .N = 33, .M = 150, .D = 64, .E = 32, .type = type, .spread = spread});
+      check({.B = 5, .H = 4, .G = 4, .M = 150, .D = 64, .E = 32, .type = type, .spread = spread});
+    }
+  }
+}
+
+// Numbers whose products or sums are beside the edges of the types. (bfloat16's subnormals are float's,
+// 1e-38 and less; the dot products of a CPU take them for zero.)
+TEST_P(Accuracy, SixteenBitNumbersOfEverySize) {
+  for (const DataType type : kNarrow) {
+    const bool brain = type == DataType::kBFloat16;
+    for (const std::int64_t N : {2, 20}) {
+      for (const float size : {brain ? 0x1p-100F : 0x1p-24F, brain ? 0x1p-90F : 0x1p-14F, 0x1p-8F,
+                               1.0F, brain ? 0x1p100F : 0x1p15F}) {
+        // Values of that size, keys too, and queries of its inverse as far as the type goes.
+        Case c{.N = N, .M = 70, .D = 8, .E = 16, .type = type, .scale = 1.0F};
+        const float inverse = std::min(1 / size, brain ? 0x1p120F : 0x1p14F);
+        check_changed(c, [&](Problem& p) {
+          for (float& x : p.v.memory) x *= size / 4;
+          for (float& x : p.k.memory) x *= size / 4;
+          for (float& x : p.q.memory) x *= inverse;
+        });
+      }
+    }
+  }
+}
+
+// Where work is cut along keys: pieces of 256 to 8192 of them, for one query and for many.
+TEST_P(Accuracy, KeysAroundEveryBlockEdge) {
+  for (const std::int64_t edge : {256, 1024, 2048, 4096, 8192}) {
+    for (const std::int64_t M : {edge - 1, edge, edge + 1}) {
+      check({.M = M, .D = 4, .E = 4});
+      check({.H = 2, .G = 1, .N = 3, .M = M, .D = 3, .E = 5, .causal = Causal::kBottomRight});
+      check({.N = 9, .M = M, .D = 4, .E = 4, .type = DataType::kBFloat16, .key_lengths = true});
+      check({.N = 8, .M = M, .D = 4, .E = 4, .type = DataType::kBFloat16, .factor = true});
+      check({.N = 2, .M = M, .D = 4, .E = 8, .type = DataType::kFloat16, .alibi = 0});
+    }
+  }
+  check({.N = 20, .M = 8193, .D = 2, .E = 3});
+}
+
+// A few new queries over thousands of kept keys, of sequences of different lengths.
+TEST_P(Accuracy, Decoding) {
+  for (const DataType type : kTypes) {
+    for (const std::int64_t N : {1, 2, 3, 5, 8}) {
+      check({.B = 3,
+             .H = 4,
+             .G = 2,
+             .N = N,
+             .M = 2100,
+             .D = 16,
+             .E = 16,
+             .type = type,
+             .layout = N % 2 == 0 ? Layout::kCut : Layout::kHeadsFirst,
+             .causal = Causal::kBottomRight,
+             .key_lengths = true,
+             .seed = static_cast<std::uint64_t>(N)});
+    }
+    Problem lengths({.B = 5,
+                     .H = 6,
+                     .G = 1,
+                     .M = 3000,
+                     .D = 8,
+                     .E = 8,
+                     .type = type,
+                     .key_lengths = true,
+                     .narrow_out = type != DataType::kFloat32});
+    lengths.key_lengths = {0, 3000, 1, 1024, 2049};
+    expect_accurate(lengths, Truth(lengths), engine(lengths));
+  }
+}
+
+TEST_P(Accuracy, Alibi) {
+  for (const int alibi : {0, 1}) {
+    for (const std::int64_t N : {1, 3, 8, 9, 40, 130}) {
+      for (const Causal causal : {Causal::kNone, Causal::kBottomRight, Causal::kTopLeft}) {
+        check({.B = 2,
+               .H = 4,
+               .G = 2,
+               .N = N,
+               .M = 130,
+               .D = 16,
+               .E = 8,
+               .causal = causal,
+               .alibi = alibi});
+        check({.B = 2,
+               .H = 6,
+               .G = 2,
+               .N = N,
+               .M = 70,
+               .D = 8,
+               .E = 16,
+               .causal = causal,
+               .window_before = 9,
+               .key_lengths = true,
+               .query_lengths = true,
+               .mask = 9,
+               .bias = 12,
+               .bias_hides = true,
+               .alibi = alibi,
+               .factor = true});
+      }
+    }
+  }
+  // Far from any key: 8,000 of them, and slopes that leave only the nearest.
+  check({.N = 4, .M = 8000, .D = 2, .E = 2, .alibi = 0});
+  check_changed({.H = 2, .G = 1, .N = 70, .M = 300, .D = 4, .E = 4, .alibi = 0}, [](Problem& p) {
+    p.alibi_slopes = {100, -1};
+  });
+  check_changed({.H = 2, .G = 1, .N = 3, .M = 300, .D = 4, .E = 4, .alibi = 0}, [](Problem& p) {
+    p.alibi_slopes = {0, 1e30F};
+  });
+}
+
+// As check, with these many queries and keys in each sequence; none: not packed.
+void check_packed(Case c, const std::vector<std::int32_t>& queries,
+                  const std::vector<std::int32_t>& keys) {
+  c.B = static_cast<std::int64_t>(std::max(queries.size(), keys.size()));
+  c.packed_queries = !queries.empty();
+  c.packed_keys = !keys.empty();
+  if (!queries.empty()) c.N = *std::max_element(queries.begin(), queries.end());
+  if (!keys.empty()) c.M = *std::max_element(keys.begin(), keys.end());
+  Places places(c);
+  if (!queries.empty()) places.query_offsets = offsets_of(queries);
+  if (!keys.empty()) places.key_offsets = offsets_of(keys);
+  const Problem problem(c, places);
+  expect_accurate(problem, Truth(problem), engine(problem));
+  if (::testing::Test::HasFailure()) {
+    ADD_FAILURE() << c << ::testing::PrintToString(queries) << ::testing::PrintToString(keys);
+  }
+}
+
+TEST_P(Accuracy, PackedSequences) {
+  using Sizes = std::vector<std::int32_t>;
+  const std::pair<Sizes, Sizes> kBatches[] = {
+      {{5}, {9}},
+      {{1, 1, 1, 1}, {300, 1, 0, 77}},         // decoding
+      {{3, 0, 8, 1, 2}, {40, 7, 0, 500, 64}},  // short ones, some empty
+      {{0, 33, 16, 0, 1}, {5, 33, 0, 0, 70}},
+      {{130, 7, 65, 9}, {130, 7, 65, 9}},  // self-attention
+      {{1, 1, 1}, {}},
+      {{4, 0, 40}, {}},
+      {{}, {130, 0, 64}},
+      {{0, 0}, {3, 0}},
+      {{2, 3}, {0, 0}},
+  };
+  for (const auto& [queries, keys] : kBatches) {
+    for (const DataType type : kTypes) {
+      Case c{.H = 4, .G = 2, .N = 11, .M = 90, .D = 16, .E = 24, .type = type};
+      c.R = 9;
+      for (const Causal causal : {Causal::kNone, Causal::kBottomRight, Causal::kTopLeft}) {
+        c.causal = causal;
+        c.layout = static_cast<Layout>((queries.size() + static_cast<std::size_t>(causal)) % 3);
+        check_packed(c, queries, keys);
+      }
+      c.key_lengths = c.query_lengths = c.factor = c.received_weights = true;
+      c.alibi = 1;
+      c.window_before = 12;
+      check_packed(c, queries, keys);
+      c.mask = 15;
+      c.bias = 15;
+      c.bias_hides = true;
+      check_packed(c, queries, keys);
+      c.mask = 3;
+      c.bias = 4;
+      c.narrow_out = type != DataType::kFloat32;
+      c.key_begin = 3;
+      c.key_end = 60;
+      check_packed(c, queries, keys);
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST_P(Accuracy, PartsOfTheKeys) {
+  for (const DataType type : kTypes) {
+    for (const std::int64_t N : {1, 8, 20}) {
+      for (const auto& [begin, end] : {std::pair{0, 0},
+                                       {0, 1},
+                                       {1, 2},
+                                       {0, 64},
+                                       {63, 65},
+                                       {17, 250},
+                                       {64, 300},
+                                       {299, 300},
+                                       {300, 300},
+                                       {0, 300}}) {
+        check({.H = 2,
+               .G = 1,
+               .N = N,
+               .M = 300,
+               .D = 8,
+               .E = 16,
+               .type = type,
+               .causal = Causal::kBottomRight,
+               .key_begin = begin,
+               .key_end = end});
+        check({.B = 2,
+               .H = 2,
+               .G = 2,
+               .N = N,
+               .M = 300,
+               .D = 8,
+               .E = 16,
+               .type = type,
+               .window_before = 150,
+               .key_begin = begin,
+               .key_end = end,
+               .key_lengths = true,
+               .mask = N == 8 ? 12 : -1,
+               .alibi = 0,
+               .factor = true});
+      }
+    }
+  }
+  check({.N = 3, .M = 20, .D = 4, .E = 4, .key_begin = 5, .key_end = INT64_MAX});
+  check({.N = 30, .M = 20, .D = 4, .E = 4, .key_begin = 5, .key_end = 1'000'000'000'000});
+}
+
 // Hundreds of mixtures of everything. FOVEA_TEST_CASES asks for more of them.
 TEST_P(Accuracy, RandomMixturesOfEverything) {
   const char* more = std::getenv("FOVEA_TEST_CASES");

@@ -7,6 +7,7 @@
 #include "support/case.h"
 #include "support/compare.h"
 #include "support/isa.h"
+#include "support/sequence.h"
 
 namespace fovea::testing {
 namespace {
@@ -26,7 +27,7 @@ void expect_same(const Results<float>& a, const Results<float>& b, const Case& c
 
 // Large enough that every way of cutting the work into pieces is taken.
 std::vector<Case> cases() {
-  return {
+  std::vector<Case> all{
       {.B = 2,
        .H = 4,
        .G = 2,
@@ -54,7 +55,42 @@ std::vector<Case> cases() {
        .bias = 14,
        .bias_hides = true,
        .received_weights = true},
+      {.B = 4,
+       .H = 4,
+       .G = 2,
+       .N = 130,
+       .M = 150,
+       .D = 24,
+       .E = 16,
+       .packed_queries = true,
+       .packed_keys = true,
+       .causal = Causal::kBottomRight,
+       .alibi = 1,
+       .factor = true,
+       .R = 5},
+      {.B = 9,
+       .H = 6,
+       .G = 2,
+       .N = 3,
+       .M = 700,
+       .D = 16,
+       .E = 16,
+       .packed_queries = true,
+       .key_begin = 30,
+       .key_end = 600,
+       .key_lengths = true,
+       .alibi = 0},
   };
+  const std::size_t count = all.size();
+  for (std::size_t x = 0; x < count; ++x) {
+    for (const DataType type : {DataType::kBFloat16, DataType::kFloat16}) {
+      Case narrow = all[x];
+      narrow.type = type;
+      narrow.narrow_out = x % 2 == 0;
+      all.push_back(narrow);
+    }
+  }
+  return all;
 }
 
 TEST_P(Bits, AnyNumberOfThreads) {
@@ -171,6 +207,9 @@ std::vector<float> part(const std::vector<float>& all, std::int64_t head, std::i
 TEST_P(Bits, ABatchOfOneAndTheSameInAPaddedBatch) {
   for (const Causal causal : {Causal::kNone, Causal::kBottomRight, Causal::kTopLeft}) {
     for (const auto& [n, N, M] : {std::tuple{3, 7, 60}, {5, 24, 40}, {20, 24, 130}, {33, 70, 70}}) {
+      const DataType type = N == 7    ? DataType::kBFloat16
+                            : N == 24 ? (n == 5 ? DataType::kFloat16 : DataType::kFloat32)
+                                      : DataType::kBFloat16;
       for (const Layout layout : {Layout::kHeadsFirst, Layout::kPositionsFirst, Layout::kCut}) {
         const bool received = layout != Layout::kCut;  // without it heads may share a sweep
         const std::optional<std::int64_t> window =
@@ -182,6 +221,7 @@ TEST_P(Bits, ABatchOfOneAndTheSameInAPaddedBatch) {
                      .M = M,
                      .D = 24,
                      .E = layout == Layout::kPositionsFirst ? 17 : 32,
+                     .type = type,
                      .layout = layout,
                      .causal = causal,
                      .window_before = window,
@@ -216,6 +256,137 @@ TEST_P(Bits, ABatchOfOneAndTheSameInAPaddedBatch) {
         if (HasFailure()) return;
       }
     }
+  }
+}
+
+void expect_same_sequence(const Problem& batch, const Results<float>& whole, std::int64_t b,
+                          const Sequence& alone) {
+  Results<float> got(alone.c);
+  Threads one(1);
+  attend(alone.inputs, alone.options, got.outputs(), one);
+  got.widen();
+  const Case& c = batch.c;
+  const std::int64_t n = alone.c.N, m = alone.c.M;
+  for (std::int64_t h = 0; h < c.H; ++h) {
+    const auto expect = [&](const char* name, const auto& of_alone, std::size_t x,
+                            const auto& of_whole, std::size_t y, std::int64_t width) {
+      const auto w = static_cast<std::size_t>(width);
+      EXPECT_TRUE(
+          same_bits(std::span(of_alone).subspan(x * w, w), std::span(of_whole).subspan(y * w, w)))
+          << name << " of sequence " << b << " head " << h;
+    };
+    for (std::int64_t i = 0; i < n; ++i) {
+      const auto x = static_cast<std::size_t>(h * n + i), y = batch.places.query(b, h, i);
+      expect("out", got.out, x, whole.out, y, c.E);
+      expect("lse", got.lse, x, whole.lse, y, 1);
+      expect("entropy", got.entropy, x, whole.entropy, y, 1);
+      expect("top_weight", got.top_weight, x, whole.top_weight, y, c.K);
+      expect("top_index", got.top_index, x, whole.top_index, y, c.K);
+    }
+    for (std::int64_t j = 0; j < m; ++j) {
+      expect("received", got.received, static_cast<std::size_t>(h * m + j), whole.received,
+             batch.places.key(b, h, j), 1);
+    }
+  }
+}
+
+// Packed or padded, a sequence gives the bits that it gives alone; cut to its lengths too.
+TEST_P(Bits, ASequenceAloneAndTheSameInAPackedBatch) {
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
+    for (const auto& [N, M] : {std::pair{1, 300}, {6, 90}, {8, 8}, {70, 70}, {40, 520}}) {
+      for (int mixture = 0; mixture < 6; ++mixture) {
+        const Case c{.B = 5,
+                     .H = 4,
+                     .G = 2,
+                     .N = N,
+                     .M = M,
+                     .D = mixture % 2 == 0 ? 24 : 17,
+                     .E = 16,
+                     .type = type,
+                     .layout = static_cast<Layout>(mixture % 3),
+                     .packed_queries = mixture != 3,
+                     .packed_keys = mixture != 2,
+                     .causal = static_cast<Causal>(mixture % 3),
+                     .window_before = mixture == 4 ? std::optional<std::int64_t>(30) : std::nullopt,
+                     .key_begin = mixture == 5 ? std::optional<std::int64_t>(7) : std::nullopt,
+                     .key_end = mixture == 5 ? std::optional<std::int64_t>(70) : std::nullopt,
+                     .key_lengths = mixture >= 4,
+                     .query_lengths = mixture >= 4,
+                     .mask = mixture == 1 ? 15 : -1,
+                     .bias = mixture == 5 ? 12 : -1,
+                     .alibi = mixture % 2,
+                     .factor = mixture < 2,
+                     .received_weights = mixture < 2,
+                     .K = 5,
+                     .narrow_out = mixture == 3,
+                     .seed = static_cast<std::uint64_t>(mixture)};
+        const Problem batch(c);
+        Threads two(2);
+        const Results<float> whole = engine(batch, two);
+        for (std::int64_t b = 0; b < c.B; ++b) {
+          Sequence alone(batch, b);
+          expect_same_sequence(batch, whole, b, alone);
+          alone.cut();
+          expect_same_sequence(batch, whole, b, alone);
+          if (HasFailure()) FAIL() << c;
+        }
+      }
+    }
+  }
+}
+
+// One to eight queries, each the same alone, and the same whatever the other sequences are.
+TEST_P(Bits, AFewQueriesAndOneOfThem) {
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
+    for (const std::int64_t M : {5, 70, 1300}) {
+      const Case all{.H = 4, .G = 2, .N = 8, .M = M, .D = 24, .E = 16, .type = type, .K = 4};
+      const Problem whole(all);
+      const Results<float> want = engine(whole);
+      EXPECT_INFORMATIVE(want.out);
+      for (std::int64_t N = 1; N < 8; ++N) {
+        Case few = all;
+        few.N = N;
+        Problem cut(few);
+        cut.k = whole.k;
+        cut.v = whole.v;
+        for (const std::int64_t first : {std::int64_t{0}, 8 - N}) {
+          for (std::int64_t h = 0; h < 4; ++h) {
+            for (std::int64_t i = 0; i < N; ++i) {
+              for (std::int64_t d = 0; d < 24; ++d) {
+                cut.q.at(0, h, i, d) = whole.q.at(0, h, i + first, d);
+              }
+            }
+          }
+          const Results<float> got = engine(cut);
+          for (std::int64_t h = 0; h < 4; ++h) {
+            for (std::int64_t i = 0; i < N; ++i) {
+              const std::int64_t x = h * N + i, y = h * 8 + i + first;
+              EXPECT_TRUE(same_bits(part(got.out, x, 1, 1, 16), part(want.out, y, 1, 1, 16)));
+              EXPECT_TRUE(same_bits(part(got.lse, x, 1, 1), part(want.lse, y, 1, 1)));
+              EXPECT_TRUE(same_bits(part(got.entropy, x, 1, 1), part(want.entropy, y, 1, 1)));
+              EXPECT_TRUE(
+                  same_bits(part(got.top_weight, x, 1, 1, 4), part(want.top_weight, y, 1, 1, 4)));
+            }
+          }
+          if (HasFailure()) FAIL() << few << " first " << first;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Bits, AllKeysAreAPartToo) {
+  for (Case c : cases()) {
+    c.key_begin.reset();
+    c.key_end.reset();
+    Problem p(c);
+    const Results<float> want = engine(p);
+    p.c.key_begin = 0;
+    expect_same(engine(p), want, c);
+    p.c.key_end = c.M;
+    expect_same(engine(p), want, c);
+    p.c.key_end = INT64_MAX;
+    expect_same(engine(p), want, c);
   }
 }
 

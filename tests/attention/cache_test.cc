@@ -280,17 +280,18 @@ TEST(CacheMoves, MemoryAndViewsGoAlong) {
 }
 
 // Prompts of different lengths, then one position a step for those that go on: the rows are those of one
-// causal call on everything.
-TEST(CacheDecoding, StepByStepIsTheWholeAtOnce) {
+// causal call on everything. Each step's queries go in padded and packed: the same bits.
+TYPED_TEST(Cache, DecodingStepByStepIsTheWholeAtOnce) {
+  using T = TypeParam;
   constexpr std::int64_t B = 3, H = 4, G = 2, D = 24, E = 16, kMost = 30;
   const std::vector<std::int32_t> prompt = {20, 1, 7}, whole = {30, 9, 12};
   Random random(5);
   const auto filled = [&](std::int64_t heads, std::int64_t width) {
-    std::vector<float> data(static_cast<std::size_t>(B * heads * kMost * width));
-    for (float& x : data) x = static_cast<float>(random.normal());
+    std::vector<T> data(static_cast<std::size_t>(B * heads * kMost * width));
+    for (T& x : data) x = T(static_cast<float>(random.normal()));
     return data;
   };
-  const std::vector<float> q = filled(H, D), k = filled(G, D), v = filled(G, E);
+  const std::vector<T> q = filled(H, D), k = filled(G, D), v = filled(G, E);
   Threads threads(2);
 
   std::vector<float> want(static_cast<std::size_t>(B * H * kMost * E)), got(want.size());
@@ -304,52 +305,72 @@ TEST(CacheDecoding, StepByStepIsTheWholeAtOnce) {
   outputs.out = MutableView(want.data(), {B, H, kMost, E});
   attend(inputs, {.causal = Causal::kBottomRight}, outputs, threads);
 
-  KeyValueCache cache(
-      {.batch = B, .heads = G, .capacity = kMost, .key_width = D, .value_width = E});
-  std::vector<std::int32_t> place(B, 0);
-  for (std::int64_t n = 20; cache.lengths()[0] < kMost;
-       n = 1) {  // n: of the longest prompt, then 1
-    std::vector<std::int32_t> counts = prompt;
+  KeyValueCache cache({.batch = B,
+                       .heads = G,
+                       .capacity = kMost,
+                       .key_width = D,
+                       .value_width = E,
+                       .type = data_type_of<T>()});
+  std::vector<std::int32_t> place(B, 0), counts = prompt;
+  for (std::int64_t n = 20; cache.lengths()[0] < kMost; n = 1) {  // the longest prompt, then steps
     if (n == 1) {
       for (std::size_t b = 0; b < B; ++b) counts[b] = cache.lengths()[b] < whole[b] ? 1 : 0;
     }
-    // The next n positions of each sequence, gathered into [B, heads, n, width].
-    const auto next = [&](const std::vector<float>& from, std::int64_t heads, std::int64_t width) {
-      std::vector<float> to(static_cast<std::size_t>(B * heads * n * width));
-      for (std::int64_t b = 0; b < B; ++b) {
-        const auto done = place[static_cast<std::size_t>(b)];
-        for (std::int64_t g = 0; g < heads; ++g) {
-          const auto count = counts[static_cast<std::size_t>(b)] * width;
-          std::copy_n(from.data() + ((b * heads + g) * kMost + done) * width, count,
-                      to.data() + (b * heads + g) * n * width);
-        }
+    // The next positions of each sequence, gathered into [B, heads, n, width].
+    const auto next = [&](const std::vector<T>& from, std::int64_t heads, std::int64_t width) {
+      std::vector<T> to(static_cast<std::size_t>(B * heads * n * width));
+      for (std::int64_t bg = 0; bg < B * heads; ++bg) {
+        const auto b = static_cast<std::size_t>(bg / heads);
+        std::copy_n(from.data() + (bg * kMost + place[b]) * width, counts[b] * width,
+                    to.data() + bg * n * width);
       }
       return to;
     };
-    const std::vector<float> nq = next(q, H, D), nk = next(k, G, D), nv = next(v, G, E);
+    const std::vector<T> nq = next(q, H, D), nk = next(k, G, D), nv = next(v, G, E);
     cache.append(View(nk.data(), {B, G, n, D}), View(nv.data(), {B, G, n, E}), counts);
-    std::vector<float> out(static_cast<std::size_t>(B * H * n * E));
     Inputs step;
     step.q = View(nq.data(), {B, H, n, D});
     step.k = cache.keys();
     step.v = cache.values();
     step.key_lengths = cache.lengths();
     step.query_lengths = counts;
+    std::vector<float> out(static_cast<std::size_t>(B * H * n * E));
     outputs.out = MutableView(out.data(), {B, H, n, E});
     attend(step, {.causal = Causal::kBottomRight}, outputs, threads);
+
+    std::vector<std::int32_t> offsets = {0};
+    for (const std::int32_t count : counts) offsets.push_back(offsets.back() + count);
+    std::vector<T> packed_q;  // [T, H, D]
     for (std::int64_t b = 0; b < B; ++b) {
-      auto& done = place[static_cast<std::size_t>(b)];
-      const std::int32_t count = counts[static_cast<std::size_t>(b)];
-      for (std::int64_t h = 0; h < H; ++h) {
-        std::copy_n(out.data() + (b * H + h) * n * E, count * E,
-                    got.data() + ((b * H + h) * kMost + done) * E);
+      for (std::int64_t ih = 0; ih < counts[static_cast<std::size_t>(b)] * H; ++ih) {
+        const T* from = nq.data() + ((b * H + ih % H) * n + ih / H) * D;
+        packed_q.insert(packed_q.end(), from, from + D);
       }
-      done += count;
     }
+    std::vector<float> packed_out(packed_q.size() / D * E);
+    step.q = View(packed_q.data(), {offsets.back(), H, D});
+    step.query_lengths = {};
+    step.query_offsets = offsets;
+    outputs.out = MutableView(packed_out.data(), {offsets.back(), H, E});
+    attend(step, {.causal = Causal::kBottomRight}, outputs, threads);
+
+    for (std::int64_t b = 0; b < B; ++b) {
+      for (std::int64_t ih = 0; ih < counts[static_cast<std::size_t>(b)] * H; ++ih) {
+        const std::int64_t h = ih % H, i = ih / H;
+        const float* row = out.data() + ((b * H + h) * n + i) * E;
+        const float* packed_row =
+            packed_out.data() + (offsets[static_cast<std::size_t>(b)] * H + ih) * E;
+        EXPECT_TRUE(same_bits(std::span(row, E), std::span(packed_row, E)));
+        const std::int64_t at = place[static_cast<std::size_t>(b)] + i;
+        std::copy_n(row, E, got.data() + ((b * H + h) * kMost + at) * E);
+      }
+    }
+    for (std::size_t b = 0; b < B; ++b) place[b] += counts[b];
   }
   EXPECT_EQ(place, whole);
   EXPECT_INFORMATIVE(want);
-  EXPECT_TRUE(close(got, want, 2e-6));
+  // Weights of bfloat16 calls are rounded to it, and not at the same places in long and short calls.
+  EXPECT_TRUE(close(got, want, std::is_same_v<T, BFloat16> ? 0.03 : 3e-6));
 }
 
 // --- mistakes ---------------------------------------------------------------------------------------------
@@ -463,8 +484,8 @@ TEST(CacheErrors, OfCalls) {
       appended(k.view(), v.view(), {1, 3, 3}),
       "cache: sequence 2 has 7 positions and 3 more do not fit into a capacity of 9: make the "
       "cache larger, or truncate it");
-  View endless(p, {3, 2, INT64_MAX, 5}, {0, 0, 0, 1}),
-      endless_v(p, {3, 2, INT64_MAX, 3}, {0, 0, 0, 1});
+  View endless(p, {3, 2, 1, 5}, {0, 0, 0, 1}), endless_v(p, {3, 2, 1, 3}, {0, 0, 0, 1});
+  endless.shape[2] = endless_v.shape[2] = INT64_MAX;
   EXPECT_EQ(
       appended(endless, endless_v),
       "cache: sequence 0 has 8 positions and 9223372036854775807 more do not fit into a capacity "

@@ -26,16 +26,17 @@ struct Guarded {
   Options options{};
   std::vector<std::int32_t> key_lengths{}, query_lengths{};
   std::vector<bool> hidden_by_mask{}, hidden_by_bias{};  // [M] or empty
+  DataType type = DataType::kFloat32;
 
   void run() {
-    GuardedRows q(N, D), k(M, D), v(M, E), out(N, E), bias(N, M), factor(1, M), lse(1, N),
-        entropy(1, N), weight(N, K), received(1, M), rows(2, M), index(N, K);
+    GuardedRows q(N, D, type), k(M, D, type), v(M, E, type), out(N, E), bias(N, M), factor(1, M),
+        lse(1, N), entropy(1, N), weight(N, K), received(1, M), rows(2, M), index(N, K);
     Random random(1);
     for (GuardedRows* array : {&q, &k, &v, &bias, &factor}) {
       const View view = array->view();
       for (std::int64_t r = 0; r < view.size(2); ++r) {
         for (std::int64_t d = 0; d < view.size(3); ++d) {
-          array->row(r)[d] = static_cast<float>(random.uniform());
+          array->set(r, d, static_cast<float>(random.uniform()));
         }
       }
     }
@@ -85,7 +86,8 @@ struct Guarded {
            threads);
     std::vector<float> got;
     for (std::int64_t i = 0; i < N; ++i) got.insert(got.end(), out.row(i), out.row(i) + E);
-    EXPECT_TRUE(close(got, want.out, 1e-5));
+    // Values are below 1, and so is the rounding of bfloat16 weights that sum to 1: half of 2^-7.
+    EXPECT_TRUE(close(got, want.out, type == DataType::kBFloat16 ? 0.00390625 + 1e-5 : 1e-5));
     EXPECT_TRUE(close(std::span(received.row(0), std::size_t(M)), want.received, 1e-5 * double(N)));
     EXPECT_TRUE(close(std::span(lse.row(0), std::size_t(N)), want.lse, 1e-5));
     EXPECT_GE(closed, expected_closed) << "the case hides fewer keys than it should";
@@ -112,6 +114,101 @@ TEST_P(Memory, KeysPastTheLengthAreNeverRead) {
         g.expected_closed = 70 - m;
         g.run();
       }
+    }
+  }
+}
+
+// Of every type: rows end where a page ends, at addresses that are odd numbers of elements.
+TEST_P(Memory, SixteenBitRowsAndHiddenKeysLikewise) {
+  for (const DataType type : {DataType::kBFloat16, DataType::kFloat16}) {
+    for (const auto& [D, E] : kWidths) {
+      for (const std::int64_t N : {1, 2, 8, 9, 21, 50}) {
+        for (const std::int32_t m : {0, 1, 15, 33, 69, 70}) {
+          Guarded g{N, 70, D, E};
+          g.type = type;
+          g.key_lengths = {m};
+          g.expected_closed = 70 - m;
+          g.run();
+        }
+        Guarded masked{N, 70, D, E};
+        masked.type = type;
+        for (std::size_t j = 0; j < 70; ++j) {
+          masked.hidden_by_mask.push_back(j % 7 == 3 || (j >= 30 && j < 52));
+        }
+        masked.expected_closed = 20;
+        masked.run();
+        Guarded window{N, 70, D, E};
+        window.type = type;
+        window.options.window_before = 5;
+        window.expected_closed = 70 - N - 5;
+        window.run();
+      }
+    }
+  }
+}
+
+TEST_P(Memory, KeysOutsideThePartAreNeverRead) {
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
+    for (const std::int64_t N : {1, 7, 21}) {
+      for (const auto& [begin, end] : {std::pair{0, 0}, {0, 33}, {17, 70}, {31, 32}, {5, 66}}) {
+        Guarded g{N, 70, 17, 16};
+        g.type = type;
+        g.options.key_begin = begin;
+        g.options.key_end = end;
+        g.expected_closed = 70 - (end - begin);
+        g.run();
+      }
+    }
+  }
+}
+
+// Packed: past a sequence's length, and those of a sequence without queries.
+TEST_P(Memory, HiddenKeysOfPackedSequencesAreNeverRead) {
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
+    for (const std::int64_t longest : {2, 25}) {
+      const auto n = static_cast<std::int32_t>(longest);
+      const std::vector<std::int32_t> queries = offsets_of({n, 0, 1, 3}),
+                                      keys = offsets_of({40, 9, 33, 21}), lengths{37, 9, 33, 0};
+      const std::int64_t T = queries.back(), S = keys.back(), D = 17, E = 16;
+      GuardedRows q(T, D, type), k(S, D, type), v(S, E, type), out(T, E);
+      Random random(3);
+      for (GuardedRows* array : {&q, &k, &v}) {
+        const View view = array->view();
+        for (std::int64_t r = 0; r < view.size(2); ++r) {
+          for (std::int64_t d = 0; d < view.size(3); ++d) {
+            array->set(r, d, static_cast<float>(random.uniform()));
+          }
+        }
+      }
+      const auto packed = [](GuardedRows& rows) {  // [positions, 1, width]
+        MutableView view = rows.view();
+        view.rank = 3;
+        view.shape = {view.size(2), 1, view.size(3), 0};
+        view.strides = {view.step(2), 0, 1, 0};
+        return view;
+      };
+      Inputs in;
+      in.q = packed(q);
+      in.k = packed(k);
+      in.v = packed(v);
+      in.query_offsets = queries;
+      in.key_offsets = keys;
+      in.key_lengths = lengths;
+      std::vector<double> want(static_cast<std::size_t>(T * E));
+      reference::attend(in, {}, {.out = MutableView(want.data(), {T, 1, E})});
+      for (std::int64_t j = 37; j < 49; ++j) {  // the end of sequence 0, all of sequence 1
+        k.close(j);
+        v.close(j);
+      }
+      for (std::int64_t j = 82; j < S; ++j) {  // all of sequence 3
+        k.close(j);
+        v.close(j);
+      }
+      Threads threads(2);
+      attend(in, {}, {.out = packed(out)}, threads);
+      std::vector<float> got;
+      for (std::int64_t i = 0; i < T; ++i) got.insert(got.end(), out.row(i), out.row(i) + E);
+      EXPECT_TRUE(close(got, want, type == DataType::kBFloat16 ? 0.00390625 + 1e-5 : 1e-5));
     }
   }
 }

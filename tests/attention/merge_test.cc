@@ -723,6 +723,83 @@ TEST(MergeEngine, RangesOfKeysAreTheWhole) {
   }
 }
 
+// Packed queries over the keys of a padded batch, and over packed keys: the bits of the padded call.
+TEST(MergeEngine, PackedBatchesAreMergedAsPaddedOnes) {
+  const Case c{.B = 3,
+               .H = 4,
+               .G = 2,
+               .N = 12,
+               .M = 70,
+               .D = 16,
+               .E = 8,
+               .causal = Causal::kBottomRight,
+               .factor = true,
+               .K = 4};
+  const Problem problem(c);
+  const std::vector<std::int32_t> queries = {12, 0, 10}, keys = {70, 5, 33};
+  const std::vector<std::int64_t> cuts = {0, 4, 40, 70};
+  Threads two(2);
+  const auto merge_into = [&](const Inputs& in, const std::vector<Outputs>& rooms) {
+    std::vector<Outputs> outputs;
+    for (std::size_t a = 0; a < 3; ++a) {
+      outputs.push_back(rooms[a]);
+      attend(in, {.causal = c.causal, .key_begin = cuts[a], .key_end = cuts[a + 1]}, rooms[a], two);
+    }
+    merge(outputs, rooms[3], two, in);
+  };
+  // Padded.
+  Inputs inputs = problem.inputs();
+  inputs.query_lengths = queries;
+  inputs.key_lengths = keys;
+  std::vector<Attended> padded(4, Attended(c, kMergeable));  // three parts, and the whole
+  std::vector<Outputs> rooms;
+  for (Attended& results : padded) rooms.push_back(results.outputs());
+  merge_into(inputs, rooms);
+  const Attended& want = padded[3];
+  EXPECT_INFORMATIVE(want.out);
+
+  // Packed: the rows of [B, heads, length, width] with b's first own[b], as [sum of own, heads, width].
+  const auto pack = [](const std::vector<float>& from, const std::vector<std::int32_t>& own,
+                       std::int64_t heads, std::int64_t length, std::int64_t width) {
+    std::vector<float> to;
+    for (std::size_t b = 0; b < own.size(); ++b) {
+      for (std::int64_t ih = 0; ih < own[b] * heads; ++ih) {
+        const std::int64_t row = (static_cast<std::int64_t>(b) * heads + ih % heads) * length;
+        const float* x = from.data() + (row + ih / heads) * width;
+        to.insert(to.end(), x, x + width);
+      }
+    }
+    return to;
+  };
+  const std::vector<std::int32_t> query_offsets = {0, 12, 12, 22}, key_offsets = {0, 70, 75, 108};
+  const auto q = pack(problem.q.dense(), queries, 4, 12, 16);
+  const auto k = pack(problem.k.dense(), keys, 2, 70, 16);
+  const auto v = pack(problem.v.dense(), keys, 2, 70, 8);
+  const auto factor = pack(problem.factor, keys, 4, 70, 1);
+  for (const bool packed_keys : {false, true}) {
+    inputs.q = View(q.data(), {22, 4, 16});
+    inputs.query_offsets = query_offsets;
+    inputs.query_lengths = {};
+    if (packed_keys) {
+      inputs.k = View(k.data(), {108, 2, 16});
+      inputs.v = View(v.data(), {108, 2, 8});
+      inputs.factor = View(factor.data(), {108, 4});
+      inputs.key_offsets = key_offsets;
+      inputs.key_lengths = {};
+    }
+    const Scores sizes(true, 4, 8, queries, keys);
+    std::vector<Part> packed(4, Part(sizes, 4));
+    merge_into(inputs, outputs_of(sizes, packed));
+    const Part& got = packed[3];
+    EXPECT_TRUE(same_bits(got.out, pack(want.out, queries, 4, 12, 8)));
+    EXPECT_TRUE(same_bits(got.lse, pack(want.lse, queries, 4, 12, 1)));
+    EXPECT_TRUE(same_bits(got.entropy, pack(want.entropy, queries, 4, 12, 1)));
+    EXPECT_TRUE(same_bits(got.top_weight, pack(want.top_weight, queries, 4, 12, 4)));
+    const std::vector<float> index(want.top_index.begin(), want.top_index.end());
+    EXPECT_TRUE(close(got.top_index, pack(index, queries, 4, 12, 4), 0));
+  }
+}
+
 // --- mistakes ---------------------------------------------------------------------------------------------
 
 // A sound call, to be spoilt one mistake at a time.

@@ -163,7 +163,8 @@ void expect_same(const Results<float>& a, const Results<float>& b) {
 
 // NaN and infinities in keys, values, factors and queries that nobody sees: not a bit changes.
 TEST_P(Rules, WhatIsHiddenFromAllNeverMatters) {
-  for (const std::int64_t N : {2, 30}) {
+  for (int mixture = 0; mixture < 6; ++mixture) {
+    const std::int64_t N = mixture % 2 == 0 ? 2 : 30;
     for (const float bad : {kNan, kInf, -kInf}) {
       Problem p({.B = 2,
                  .H = 2,
@@ -172,6 +173,9 @@ TEST_P(Rules, WhatIsHiddenFromAllNeverMatters) {
                  .M = 70,
                  .D = 9,
                  .E = 6,
+                 .type = mixture < 2   ? DataType::kFloat32
+                         : mixture < 4 ? DataType::kBFloat16
+                                       : DataType::kFloat16,
                  .key_lengths = true,
                  .query_lengths = true,
                  .mask = 15,
@@ -403,6 +407,114 @@ TEST_P(Rules, ScoresBeyondFloatOverflowToInfinityAndSoToNan) {
   for (std::int64_t d = 0; d < 2; ++d) p.k.at(0, 0, 11, d) = 1e25F;
   const Results<float> got = engine(p);
   for (const float x : got.out) EXPECT_TRUE(std::isnan(x));
+}
+
+// The other sequences of a packed batch, before and behind, are hidden: not a bit changes.
+TEST_P(Rules, OtherPackedSequencesNeverMatter) {
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
+    for (const std::int64_t N : {3, 40}) {
+      for (const float bad : {kNan, kInf}) {
+        const Case c{.B = 3,
+                     .H = 4,
+                     .G = 2,
+                     .N = N,
+                     .M = 53,
+                     .D = 9,
+                     .E = 16,
+                     .type = type,
+                     .packed_queries = true,
+                     .packed_keys = true,
+                     .causal = Causal::kBottomRight};
+        Places places(c);
+        const auto n = static_cast<std::int32_t>(N);
+        places.query_offsets = offsets_of({n, n - 1, 2});
+        places.key_offsets = offsets_of({50, 37, 53});
+        Problem p(c, places);
+        p.row_queries = {n, n + 1};  // of sequence 1
+        const Results<float> clean = engine(p);
+        EXPECT_INFORMATIVE(clean.out);
+        for (const std::int64_t b : {0, 2}) {
+          for (std::int64_t h = 0; h < 4; ++h) {
+            for (std::int64_t i = 0; i < places.queries(b); ++i) p.q.at(b, h, i, 3) = bad;
+          }
+          for (std::int64_t g = 0; g < 2; ++g) {
+            for (std::int64_t j = 0; j < places.keys(b); ++j) {
+              p.k.at(b, g, j, 5) = bad;
+              p.v.at(b, g, j, 2) = bad;
+            }
+          }
+        }
+        const Results<float> got = engine(p);
+        for (std::int64_t h = 0; h < 4; ++h) {
+          for (std::int64_t i = 0; i < places.queries(1); ++i) {
+            const std::size_t x = places.query(1, h, i);
+            EXPECT_TRUE(same_bits(std::span(got.out).subspan(x * 16, 16),
+                                  std::span(clean.out).subspan(x * 16, 16)));
+            EXPECT_EQ(got.lse[x], clean.lse[x]);
+            EXPECT_EQ(got.entropy[x], clean.entropy[x]);
+          }
+          for (std::int64_t j = 0; j < places.keys(1); ++j) {
+            EXPECT_EQ(got.received[places.key(1, h, j)], clean.received[places.key(1, h, j)]);
+          }
+        }
+        EXPECT_TRUE(same_bits(got.rows, clean.rows));
+        if (HasFailure()) FAIL() << c << " bad " << bad;
+      }
+    }
+  }
+}
+
+TEST_P(Rules, KeysOutsideThePartNeverMatter) {
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
+    for (const std::int64_t N : {2, 30}) {
+      Problem p({.H = 2,
+                 .G = 1,
+                 .N = N,
+                 .M = 70,
+                 .D = 9,
+                 .E = 16,
+                 .type = type,
+                 .key_begin = 11,
+                 .key_end = 45});
+      const Results<float> clean = engine(p);
+      for (std::int64_t j = 0; j < 70; ++j) {
+        if (j < 11 || j >= 45) poison_key(p, 0, j, kNan);
+      }
+      expect_same(engine(p), clean);
+    }
+  }
+}
+
+TEST_P(Rules, APartWithoutKeysSeesNothing) {
+  for (const std::int64_t N : {2, 30}) {
+    Problem p({.N = N, .M = 70, .D = 9, .E = 16, .key_begin = 20, .key_end = 20});
+    expect_saw_nothing(engine(p));
+    Problem beyond({.N = N, .M = 70, .D = 9, .E = 16, .key_begin = 20, .key_lengths = true});
+    beyond.key_lengths = {20};
+    expect_saw_nothing(engine(beyond));
+  }
+}
+
+// NaN and infinity in sight, of every type.
+TEST_P(Rules, SixteenBitBadKeysReachOnlyTheQueriesThatSeeThem) {
+  for (const DataType type : {DataType::kBFloat16, DataType::kFloat16}) {
+    for (const std::int64_t bad_key : {1, 15, 17, 40, 63, 69}) {
+      const Problem causal(
+          {.N = 70, .M = 70, .D = 9, .E = 6, .type = type, .causal = Causal::kBottomRight});
+      expect_only_who_sees(causal, bad_key, kNan, true, true);
+      expect_only_who_sees(causal, bad_key, kNan, true, false);
+      expect_only_who_sees(causal, bad_key, kInf, false, true);
+      if (bad_key < 69) {
+        Problem few(
+            {.N = 3, .M = 70, .D = 9, .E = 16, .type = type, .causal = Causal::kBottomRight});
+        few.c.key_lengths = true;
+        few.key_lengths = {static_cast<std::int32_t>(bad_key + 1)};
+        expect_only_who_sees(few, bad_key, kNan, true, true);
+        expect_only_who_sees(few, bad_key, kNan, false, true);
+      }
+      if (HasFailure()) FAIL() << "key " << bad_key;
+    }
+  }
 }
 
 }  // namespace

@@ -461,7 +461,7 @@ TEST_F(AttendCli, ExplainsEveryStep) {
   // The figures of the last line depend on the instruction set.
   EXPECT_TRUE(std::regex_match(
       text.substr(last),
-      std::regex("Checked: the engine \\(float32, [a-z0-9]+\\) gives the same weights to within "
+      std::regex("Checked: the engine \\(float32, [a-z0-9_]+\\) gives the same weights to within "
                  "[0-9.e-]+ and the same output to within [0-9.e-]+\\.\n")))
       << text.substr(last);
   EXPECT_EQ(text.substr(0, last), slurp(FOVEA_SOURCE_DIR "/tests/golden/attend_explain.txt"));

@@ -144,6 +144,7 @@ Truth::Truth(const Problem& problem, const std::vector<float>* lse)
                                     plain_loop(problem, Order::kBackward, Weights::kShares, lse)};
   if (problem.c.type == DataType::kBFloat16 && lse == nullptr) {
     loops.push_back(plain_loop(problem, Order::kForward, Weights::kExponentials));
+    loops.push_back(plain_loop(problem, Order::kForward, Weights::kMovedExponentials));
   }
   const auto allowed = [&](std::vector<float> Results<float>::*values,
                            const std::vector<double>& truth, double floor) {

@@ -11,8 +11,8 @@
 //             place k ranks within twice that allowance (times the largest factor) of the k-th best:
 //             only near ties may change places. Places past the visible keys: exactly -1 and 0.
 // "Plain loop" is the worse of two, one summing forwards and one backwards: on a small problem the
-// error of one loop is a matter of luck. Of bfloat16 calls there is a third, which divides last: where
-// weights are rounded, it is luck again whether shares or exponentials suffer more.
+// error of one loop is a matter of luck. Of bfloat16 calls there are two more, which divide last, from
+// two bases: how far the weight of a dominant key is rounded depends on the base, and that is luck again.
 #pragma once
 
 #include "support/case.h"

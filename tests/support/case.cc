@@ -70,7 +70,8 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
 
 Case random_case(Random& random, std::int64_t work) {
   static constexpr std::int64_t kWidths[] = {1, 2, 3, 5, 8, 16, 17, 40, 64, 65, 80, 128};
-  static constexpr double kSpreads[] = {0, 1, 1, 1, 8, 60};
+  // Not more: where a single key decides a row, the error of a plain loop on a small problem is luck.
+  static constexpr double kSpreads[] = {0, 1, 1, 1, 8, 20};
   Case c;
   do {
     c.B = 1 + static_cast<std::int64_t>(random.below(3));
@@ -431,7 +432,8 @@ Results<T>::Results(const Case& sizes, const Places& where, const Wanted& what,
   if (wanted.received) received.assign(count(places.all_keys()), nan);
   if (wanted.entropy) entropy.assign(count(queries), nan);
   if (wanted.rows) rows.assign(count((packed ? 1 : c.B) * c.H * R * c.M), nan);
-  if (c.narrow_out && std::is_same_v<T, float>) narrow_out_.assign(out.size(), 0x7fff);  // NaN
+  const bool narrow = c.narrow_out && c.type != DataType::kFloat32;
+  if (narrow && std::is_same_v<T, float>) narrow_out_.assign(out.size(), 0x7fff);  // NaN
 }
 
 template <class T>

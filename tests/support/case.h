@@ -172,5 +172,10 @@ extern template struct Results<double>;
 // Runs the engine.
 Results<float> engine(const Problem& problem, Threads& threads, const Wanted& wanted = {});
 Results<float> engine(const Problem& problem, const Wanted& wanted = {});  // one thread
+// Its highlights from an lse; never out, never lse.
+Results<float> engine_later(const Problem& problem, const std::vector<float>& lse, Threads& threads,
+                            Wanted wanted = {});
+Results<float> engine_later(const Problem& problem, const std::vector<float>& lse,
+                            Wanted wanted = {});
 
 }  // namespace fovea::testing

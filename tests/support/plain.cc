@@ -63,6 +63,7 @@ Results<float> plain_loop(const Problem& p, Order order, Weights weights,
       if (seen[y]) any = true;
       largest = std::max(largest, s[y]);
     }
+    if (weights == Weights::kMovedExponentials) largest -= std::log(192.5F / 256);
     if (lse != nullptr) {
       largest = (*lse)[x];
       any = largest != -kInfinity;

@@ -3,12 +3,15 @@
 #include <cstdint>
 #include <cstdio>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fovea/attend.h"
+#include "fovea/cache.h"
 #include "fovea/error.h"
 #include "fovea/half.h"
 #include "fovea/isa.h"
+#include "fovea/merge.h"
 #include "fovea/threads.h"
 #include "fovea/view.h"
 
@@ -51,6 +54,40 @@ int main() {
     said = error.what();
   }
   expect(said.find("width") != std::string::npos, "Error");
+
+  // Each key for itself, put together, is attention over both.
+  inputs.k = {k.data(), {1, 1, 2, 2}};
+  std::vector<float> part_out(4), part_lse(2), merged(2), lse(1);
+  std::vector<fovea::Outputs> parts(2);
+  for (std::size_t part = 0; part < 2; ++part) {
+    parts[part].out = {part_out.data() + 2 * part, {1, 1, 1, 2}};
+    parts[part].lse = {part_lse.data() + part, {1, 1, 1}};
+    const auto begin = static_cast<std::int64_t>(part);
+    fovea::attend(inputs, {.scale = 1.0f, .key_begin = begin, .key_end = begin + 1}, parts[part],
+                  threads);
+  }
+  fovea::Outputs whole;
+  whole.out = {merged.data(), {1, 1, 1, 2}};
+  whole.lse = {lse.data(), {1, 1, 1}};
+  fovea::merge(parts, whole, threads);
+  expect(std::abs(merged[1] - out[1]) < 1e-4f, "merge");
+
+  fovea::KeyValueCache cache({.capacity = 4, .key_width = 2, .value_width = 2});
+  cache.append(inputs.k, inputs.v);
+  cache.append(inputs.k, inputs.v);
+  expect(cache.lengths()[0] == 4 && cache.shape().capacity == 4, "KeyValueCache::append");
+  const std::int32_t from[] = {0};
+  cache.reorder(from);
+  cache.truncate(0, 2);
+  fovea::KeyValueCache taken = std::move(cache);
+  inputs.k = taken.keys();
+  inputs.v = taken.values();
+  inputs.key_lengths = taken.lengths();
+  std::vector<float> again(2);
+  outputs = {};
+  outputs.out = {again.data(), {1, 1, 1, 2}};
+  fovea::attend(inputs, {.scale = 1.0f}, outputs, threads);
+  expect(again == out, "KeyValueCache");
 
   std::vector<int> seen(7);
   threads.run(7, [&](std::int64_t task, int) { seen[static_cast<std::size_t>(task)] = 1; });
