@@ -2,7 +2,7 @@
 //
 //   fovea_worker THREADS
 //
-// It also measures the limit: {"do": "peak", "type": ..., "threads": ...} -> {"gflops": ...}.
+// It also measures the limit: {"do": "peak", "type": ..., "threads": ...} -> {"operations", "seconds", "cpu"}.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -173,10 +173,11 @@ std::vector<Way> ways_of(const Task& task) {
 Json peak(const Json& request) {
   if (request.at("do") != "peak") throw std::runtime_error("fovea_worker: no such request");
   const bool narrow = request.at("type") == "bfloat16";
-  if (narrow && !peers::has_bfloat16_products()) return {{"gflops", nullptr}};
+  if (narrow && !peers::has_bfloat16_products()) return {{"operations", nullptr}};
   Threads threads(request.at("threads").get<int>());
   constexpr std::int64_t kRounds = 1 << 21;
   std::vector<std::int64_t> operations(static_cast<std::size_t>(threads.count()));
+  const std::clock_t worked = std::clock();
   const auto begin = std::chrono::steady_clock::now();
   threads.run(threads.count(), [&](std::int64_t task, int) {
     operations[static_cast<std::size_t>(task)] =
@@ -185,8 +186,10 @@ Json peak(const Json& request) {
   });
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  const auto sum = std::accumulate(operations.begin(), operations.end(), std::int64_t{0});
-  return {{"gflops", static_cast<double>(sum) / seconds * 1e-9}};
+  const double cpu = static_cast<double>(std::clock() - worked) / CLOCKS_PER_SEC;
+  const auto sum =
+      static_cast<double>(std::accumulate(operations.begin(), operations.end(), std::int64_t{0}));
+  return {{"operations", sum}, {"seconds", seconds}, {"cpu", cpu}};
 }
 
 }  // namespace

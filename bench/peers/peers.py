@@ -1,13 +1,16 @@
 """fovea beside the attention of other libraries, on the same arrays, in turn.
 
     python peers.py --fovea build/dev/bench/fovea_worker [--quick] [--only SITUATION,...] [--engine NAME,...]
-                    [--types float32,bfloat16] [--threads 1,2] [--json FILE] [--fresh]
+                    [--types float32,bfloat16] [--threads 1,2] [--json FILE] [--busy] [--fresh]
 
 Every engine runs in processes of its own (worker.py, fovea_worker.cc, onednn_worker.cc). For each
 situation, type and number of threads: each engine offers its ways (layouts, settings); each way's first
 call is checked against fp64 and its memory taken; the quickest way is kept. Then the engines take turns,
 round after round, each round with the limit of this processor measured in it. Medians and quartiles are
 over the rounds, the ratio to fovea is that of each round.
+
+Clock seconds count, so the machine should do nothing else. Where it must, --busy counts the processor seconds
+of one thread instead (two threads wait for each other: their figures stay the clock's).
 
 A run that was interrupted goes on where it stopped (the state is in build/peers; --fresh forgets it).
 """
@@ -234,10 +237,11 @@ class Contender:
 class Cell:
     """One situation, type, number of threads, and what is wanted of it."""
 
-    def __init__(self, workers: Workers, effort: Effort, situation: Situation, type_name: str, threads: int, want: str,
-                 known: dict[str, list[str]], folder: pathlib.Path, truth: Truth) -> None:
+    def __init__(self, workers: Workers, effort: Effort, busy: bool, situation: Situation, type_name: str,
+                 threads: int, want: str, known: dict[str, list[str]], folder: pathlib.Path, truth: Truth) -> None:
         self.workers, self.effort, self.situation = workers, effort, situation
         self.type, self.threads, self.want, self.folder, self.truth = type_name, threads, want, folder, truth
+        self.clock = "cpu" if busy and threads == 1 else "seconds"
         self.known = known  # ways worth trying again, by engine, from fewer threads
         self.copies = 1
         if situation.rotated:
@@ -296,7 +300,7 @@ class Cell:
                 tried["error"] = "differs from fp64"
                 continue
             if tried["seconds"] < max(3 * quickest, 0.3):  # the first call is a slow one
-                times = [worker.ask(300, do="time", way=number, seconds=self.effort.turn / 2)["seconds"] for _ in "12"]
+                times = [worker.ask(300, do="time", way=number, seconds=self.effort.turn / 2)[self.clock] for _ in "12"]
                 tried["seconds"] = min(times)
             if tried["seconds"] < quickest:
                 quickest, contender.best = tried["seconds"], number
@@ -317,8 +321,9 @@ class Cell:
         begin = time.monotonic()
         count = 0
         while count < self.effort.least or (count < self.effort.most and time.monotonic() - begin < self.effort.cell):
-            if (peak := limit.ask(60, do="peak", type=self.type, threads=self.threads)["gflops"]) is not None:
-                peaks.append(peak)
+            peak = limit.ask(60, do="peak", type=self.type, threads=self.threads)
+            if peak["operations"] is not None:
+                peaks.append(peak["operations"] / peak[self.clock] * 1e-9)
             names = list(contenders)
             this_round: dict[str, float] = {}
             for name in names[count % len(names):] + names[:count % len(names)]:
@@ -334,8 +339,8 @@ class Cell:
                     contender.seconds.clear()
                     del contenders[name]
                     continue
-                this_round[name] = reply["seconds"]
-                contender.seconds.append(reply["seconds"])
+                this_round[name] = reply[self.clock]
+                contender.seconds.append(reply[self.clock])
                 contender.waited.append(1 - reply["cpu"] / (reply["seconds"] * self.threads))
             if "fovea" in this_round:
                 for name, seconds in this_round.items():
@@ -444,7 +449,7 @@ def measure_all(arguments: argparse.Namespace, engines: list[str]) -> Json:
     for file in sorted([*HERE.glob("*.py"), *HERE.glob("*.cc"), *HERE.glob("*.h"), HERE / "requirements.txt",
                         pathlib.Path(arguments.fovea)]):
         key.update(file.read_bytes())
-    key.update(repr((arguments.quick, engines)).encode())
+    key.update(repr((arguments.quick, arguments.busy, engines)).encode())
     state_file = WORK / "state.json"
     state: Json = {"key": key.hexdigest(), "situations": {}, "weights": {}}
     if state_file.exists() and not arguments.fresh:
@@ -465,7 +470,7 @@ def measure_all(arguments: argparse.Namespace, engines: list[str]) -> Json:
                 truth = Truth(cell.situation, cell.type, folder)
                 made = (cell.situation.name, cell.type)
             ways = known.setdefault((cell.part, cell.situation.name, cell.type, cell.want), {})
-            result = Cell(workers, effort, cell.situation, cell.type, cell.threads, cell.want, ways, folder,
+            result = Cell(workers, effort, arguments.busy, cell.situation, cell.type, cell.threads, cell.want, ways, folder,
                           truth).measure(engines)
             put(state, cell.path(), result)
             state["about"] = state.get("about", {}) | workers.about
@@ -487,6 +492,7 @@ def report(arguments: argparse.Namespace, state: Json, cells: list[Cells]) -> Js
         "python": platform.python_version(),
         "minutes": round(state["seconds"] / 60, 1),
         "flops_counted": "2 (D + E) for each visible query-key pair and head",
+        "clock": "processor seconds for one thread, clock seconds for more" if arguments.busy else "clock seconds",
         "error": f"largest difference from fp64 over {Truth.ROWS} rows; peak_MiB: of the first call, beyond what stood "
                  "before it, the output included",
         "engines": state.get("about", {}),
@@ -515,6 +521,7 @@ def main() -> None:
     parser.add_argument("--types", default="float32,bfloat16")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--json", help="default: bench/results/peers.json; of a part, build/peers/part.json")
+    parser.add_argument("--busy", action="store_true", help="processor seconds for one thread: the machine is not idle")
     parser.add_argument("--fresh", action="store_true", help="forget what an interrupted run left")
     arguments = parser.parse_args()
     arguments.given = [word for word in sys.argv[1:] if word not in ("--fovea", arguments.fovea)]

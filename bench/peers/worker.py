@@ -172,7 +172,10 @@ def main() -> None:
         answer(missing=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
         return
     while request := read_line():
+        if request["do"] == "end":
+            continue  # of a situation that was skipped
         if request["do"] != "begin":
+            answer(error="the worker for this situation has died")
             continue
         child = os.fork()
         if child == 0:
