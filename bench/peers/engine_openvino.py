@@ -1,4 +1,4 @@
-"""OpenVINO: the ScaledDotProductAttention operation on its CPU plugin."""
+"""OpenVINO on its CPU plugin: the operations ScaledDotProductAttention and (causal, decoding) PagedAttention."""
 from __future__ import annotations
 
 import typing
@@ -6,6 +6,7 @@ import typing
 import numpy as np
 import openvino
 from openvino import opset13, properties
+from openvino.op import _PagedAttentionExtension as PagedAttention
 
 from situations import TOP
 from worker import Engine, Skip, Task, Way
@@ -24,6 +25,9 @@ def as_float(tensor: openvino.Tensor, kind: openvino.Type) -> np.ndarray:
     return np.asarray(tensor.data)
 
 
+PAGE = 32  # keys of a block of the cache
+
+
 class Program:
     def __init__(self, task: Task, inputs: list[list[np.ndarray]], kinds: list[openvino.Type],
                  build: typing.Callable[[list[typing.Any]], dict[str, typing.Any]]) -> None:
@@ -38,6 +42,7 @@ class Program:
             properties.inference_num_threads(): task.threads,
             properties.num_streams(): 1,
             properties.hint.inference_precision(): precision,
+            properties.hint.kv_cache_precision(): precision,
             properties.hint.performance_mode(): properties.hint.PerformanceMode.LATENCY,
             properties.hint.enable_cpu_pinning(): False})
         self.requests = []
@@ -83,17 +88,18 @@ class OpenVino(Engine):
             return [self.way("boolean mask [B,1,1,M]", task, [[q, k, v, np.ascontiguousarray(sees)]],
                              [*kinds, openvino.Type.boolean], True),
                     self.way("added mask [B,1,1,M]", task, [[q, k, v, added]], [*kinds, openvino.Type.f32], True)]
+        paged = [self.paged(task, q, caches)] if s.B == 1 and (s.causal or s.rotated) else []
         if s.G == s.H:
-            return [self.way("[B,H,N,D]", task, arrays, kinds)]
+            return [self.way("[B,H,N,D]", task, arrays, kinds), *paged]
         each = s.H // s.G
         if s.N == 1:
             folded = q.reshape(s.B, s.G, each, s.D)
             return [self.way("query heads that share keys folded into queries", task,
                              [[folded, *cache] for cache in caches], kinds),
-                    self.way("keys and values broadcast in the graph", task, arrays, kinds, each=each)]
+                    self.way("keys and values broadcast in the graph", task, arrays, kinds, each=each), *paged]
         repeated = [[q, np.repeat(k, each, 1), np.repeat(v, each, 1)]]
         return [self.way("keys and values repeated beforehand", task, repeated, kinds),
-                self.way("keys and values broadcast in the graph", task, arrays, kinds, each=each)]
+                self.way("keys and values broadcast in the graph", task, arrays, kinds, each=each), *paged]
 
     def way(self, name: str, task: Task, arrays: list[list[np.ndarray]], kinds: list[openvino.Type],
             masked: bool = False, each: int = 1) -> Way:
@@ -119,6 +125,47 @@ class OpenVino(Engine):
             return {"out": program.results(request)["out"].reshape(s.B, s.H, s.N, s.D)}
 
         return Way(name, program.call, results)
+
+    def paged(self, task: Task, q: np.ndarray, caches: list[tuple[np.ndarray, np.ndarray]]) -> Way:
+        """As a language model calls it: the N newest positions come with the call, those before are in pages."""
+        s, kind = task.situation, TYPES[task.type]
+        pages = -(-s.M // PAGE)
+        past = s.M - s.N
+
+        def newest(x: np.ndarray) -> np.ndarray:  # [1, G, M, D] to [N, G * D]
+            return np.ascontiguousarray(x[0, :, past:].transpose(1, 0, 2)).reshape(s.N, -1)
+
+        def in_pages(x: np.ndarray) -> np.ndarray:  # [pages, G, PAGE, D]
+            room = np.zeros((s.G, pages * PAGE, s.D), x.dtype)
+            room[:, :past] = x[0, :, :past]
+            return np.ascontiguousarray(room.reshape(s.G, pages, PAGE, s.D).transpose(1, 0, 2, 3))
+
+        def whole(*values: int) -> np.ndarray:
+            return np.array(values, np.int32)
+
+        arrays = [[newest(q) if s.N == s.M else q.reshape(s.N, s.H * s.D), newest(k), newest(v), in_pages(k), in_pages(v),
+                   whole(past), whole(0, s.N), np.arange(pages, dtype=np.int32), whole(0, pages),
+                   np.array(s.M, np.int32)] for k, v in caches]
+
+        def build(p: list[typing.Any]) -> dict[str, typing.Any]:
+            nothing, number = np.zeros(0, np.int32), np.array(0, np.int32)
+            # Window, rotation, eviction, sparse attention, sinks: none of it.
+            rest = [number, nothing, np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32), np.zeros(0, np.float32),
+                    np.array(64, np.int32), np.array(8, np.int32), np.zeros(0, np.float32), number,
+                    nothing, nothing, nothing, nothing, np.zeros(0, np.uint8), nothing]
+            middle = [np.array(s.D ** -0.5, np.float32), number, np.zeros(0, np.float32)]
+            node = PagedAttention([x.output(0) for x in [*p[:9], *map(opset13.constant, middle), p[9],
+                                                         *map(opset13.constant, rest)]])
+            for name, value in (("num_k_heads", s.G), ("k_head_size", s.D), ("num_v_heads", s.G), ("v_head_size", s.D)):
+                node.get_rt_info()[name] = value
+            return {"out": node.output(0)}
+
+        program = Program(task, arrays, [*[kind] * 5, *[openvino.Type.i32] * 5], build)
+
+        def results(request: openvino.InferRequest) -> dict[str, np.ndarray]:
+            return {"out": program.results(request)["out"].reshape(s.N, s.H, s.D).transpose(1, 0, 2)[None]}
+
+        return Way(f"PagedAttention, pages of {PAGE}", program.call, results)
 
     def with_weights(self, task: Task, q: np.ndarray, k: np.ndarray, v: np.ndarray) -> Way:
         """By hand: the operation has no such output."""

@@ -86,7 +86,7 @@ class Worker:
     """One engine with one number of threads, on processors of its own number."""
 
     def __init__(self, engine: str, threads: int, command: list[str], log: typing.TextIO) -> None:
-        processors = sorted(os.sched_getaffinity(0))[-threads:]
+        processors = sorted(os.sched_getaffinity(0))[:threads]
         self.engine = engine
         self.buffer = b""
         self.process = subprocess.Popen(
@@ -294,7 +294,7 @@ class Cell:
                 continue
             errors = {name: error for name in tried["results"]
                       if (error := self.truth.error(name, self.folder)) is not None}
-            tried = {"seconds": tried["seconds"], "MiB": tried["MiB"], "errors": errors}
+            tried = {"seconds": tried[self.clock], "MiB": tried["MiB"], "errors": errors}
             contender.tries[way] = tried
             if not all(error <= BOUNDS[self.type] for error in errors.values()):
                 tried["error"] = "differs from fp64"

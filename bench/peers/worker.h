@@ -109,10 +109,12 @@ inline Json first(const Way& way, const std::string& folder) {
   malloc_trim(0);
   std::ofstream("/proc/self/clear_refs") << "5" << std::flush;  // VmHWM starts again
   const double before = memory("VmRSS:");
+  const std::clock_t worked = std::clock();
   const auto begin = Clock::now();
   way.call(0);
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  Json answer = {{"seconds", seconds}, {"MiB", memory("VmHWM:") - before}};
+  const double cpu = static_cast<double>(std::clock() - worked) / CLOCKS_PER_SEC;
+  Json answer = {{"seconds", seconds}, {"cpu", cpu}, {"MiB", memory("VmHWM:") - before}};
   for (const auto& [name, values] : way.results()) {
     std::ofstream file(folder + "/result." + name + ".bin", std::ios::binary);
     file.write(reinterpret_cast<const char*>(values.data()),

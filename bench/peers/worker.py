@@ -109,16 +109,16 @@ def forget_highest() -> None:
 def first(way: Way, task: Task) -> dict[str, typing.Any]:
     forget_highest()
     before = memory("VmRSS")
-    begin = time.perf_counter()
+    begin, worked = time.perf_counter(), time.process_time()
     raw = way.call(0)
-    seconds = time.perf_counter() - begin
+    seconds, cpu = time.perf_counter() - begin, time.process_time() - worked
     highest = memory("VmHWM")
     results = way.results(raw)
     for name, array in results.items():
         # Of [B, H, N, ...] the rows that are compared, of [B, H, M] all.
         part = array if name == "received" else np.stack([array[b, h, i] for b, h, i in task.rows])
         part.astype(np.float32).tofile(task.folder / f"result.{name}.bin")
-    return {"seconds": seconds, "MiB": highest - before, "results": list(results)}
+    return {"seconds": seconds, "cpu": cpu, "MiB": highest - before, "results": list(results)}
 
 
 def timed(way: Way, copies: int, least: float) -> dict[str, typing.Any]:
