@@ -97,7 +97,8 @@ Way way_of(const Task& task, const std::string& name, const std::vector<std::str
   }
   const Shape keys = {task.B, task.G, task.M, task.D};
   const Shape rows = {task.B, task.H, task.N};
-  call->inputs.q = view_of<View, const void*>(call->q.data(), type, {task.B, task.H, task.N, task.D});
+  call->inputs.q =
+      view_of<View, const void*>(call->q.data(), type, {task.B, task.H, task.N, task.D});
   call->inputs.key_lengths = task.lengths;
   call->options.causal = task.causal ? Causal::kBottomRight : Causal::kNone;
   call->threads = std::make_unique<Threads>(task.threads);
@@ -115,7 +116,8 @@ Way way_of(const Task& task, const std::string& name, const std::vector<std::str
     outputs.top_index = room("", DataType::kInt32, {task.B, task.H, task.N, kTop});
     outputs.entropy = room("entropy", DataType::kFloat32, rows);
   }
-  if (wants("received")) outputs.received = room("received", DataType::kFloat32, {task.B, task.H, task.M});
+  if (wants("received"))
+    outputs.received = room("received", DataType::kFloat32, {task.B, task.H, task.M});
   if (wants("weights")) {
     call->all_queries.resize(static_cast<std::size_t>(task.N));
     std::iota(call->all_queries.begin(), call->all_queries.end(), 0);
@@ -152,7 +154,8 @@ std::vector<Way> ways_of(const Task& task) {
   } else {
     ways.push_back(way_of(task, "[B,H,N,D]", {}));
   }
-  if (task.type != "float32") {  // refused here, before anything is measured, where it is not built yet
+  if (task.type !=
+      "float32") {  // refused here, before anything is measured, where it is not built yet
     Task small = task;
     small.B = small.H = small.G = small.N = small.M = 1;
     std::vector<std::uint8_t> bytes(static_cast<std::size_t>(task.D) * 4);

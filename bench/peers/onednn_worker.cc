@@ -62,7 +62,10 @@ void scale_in_place(Bytes& q, Type type, float scale) {
 class Attention {
  public:
   Attention(const Task& task, Scale scale, Mask mask)
-      : task_(task), type_(type_of(task.type)), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
+      : task_(task),
+        type_(type_of(task.type)),
+        engine_(dnnl::engine::kind::cpu, 0),
+        stream_(engine_) {
     // Grouped heads have a dimension of their own, in which keys and values are broadcast.
     const bool grouped = task.G != task.H;
     const std::int64_t each = task.H / task.G;
@@ -125,12 +128,14 @@ class Attention {
       scores = masked;
     } else if (mask == Mask::kByIndex) {  // square: the key's index against the query's
       const auto dim = static_cast<std::int64_t>(row.size());
-      const logical_tensor rows = tensor_of(Type::s32, matrix), columns = tensor_of(Type::s32, matrix);
+      const logical_tensor rows = tensor_of(Type::s32, matrix),
+                           columns = tensor_of(Type::s32, matrix);
       add(Kind::GenIndex, {scores}, rows).set_attr<std::int64_t>(op::attr::axis, dim - 2);
       add(Kind::GenIndex, {scores}, columns).set_attr<std::int64_t>(op::attr::axis, dim - 1);
       const logical_tensor sees = tensor_of(Type::boolean, matrix);
       add(Kind::GreaterEqual, {rows, columns}, sees);
-      const logical_tensor out_of_sight = constant(tensor_of(Type::f32, Dims(row.size(), 1)), {hidden});
+      const logical_tensor out_of_sight =
+          constant(tensor_of(Type::f32, Dims(row.size(), 1)), {hidden});
       const logical_tensor masked = tensor_of(Type::f32, matrix);
       add(Kind::Select, {sees, scores, out_of_sight}, masked);
       ports.push_back(out_of_sight);
@@ -147,7 +152,8 @@ class Attention {
     whole.finalize();
     const std::vector<partition> partitions = whole.get_partitions();
     if (partitions.size() != 1 || !partitions[0].is_supported()) {
-      throw Skip("the graph is not taken as one partition (" + std::to_string(partitions.size()) + ")");
+      throw Skip("the graph is not taken as one partition (" + std::to_string(partitions.size()) +
+                 ")");
     }
     // The partition's ports in its own order.
     std::vector<logical_tensor> in;
@@ -225,17 +231,20 @@ std::vector<Way> ways_of(const Task& task) {
   if (task.causal) {
     masks = {{"mask [N,M] added", Mask::kAdded}};
     // With 2,048 positions five times as slow, and it wants several matrices: not tried beyond.
-    if (task.N <= 2048 && task.H == task.G) masks.push_back({"GenIndex and Select", Mask::kByIndex});
+    if (task.N <= 2048 && task.H == task.G)
+      masks.push_back({"GenIndex and Select", Mask::kByIndex});
   }
   if (!task.lengths.empty()) masks = {{"mask [B,1,1,M] added", Mask::kAdded}};
   std::vector<Way> ways;
   std::string why;
   for (const auto& [mask_name, mask] : masks) {
-    for (const auto& [scale_name, scale] : {std::pair{"scale in the graph", Scale::kInGraph},
-                                            std::pair{"scale in the queries beforehand", Scale::kInQueries}}) {
+    for (const auto& [scale_name, scale] :
+         {std::pair{"scale in the graph", Scale::kInGraph},
+          std::pair{"scale in the queries beforehand", Scale::kInQueries}}) {
       try {
         const auto attention = std::make_shared<Attention>(task, scale, mask);
-        ways.push_back({mask_name + ", " + scale_name, [attention](int copy) { attention->call(copy); },
+        ways.push_back({mask_name + ", " + scale_name,
+                        [attention](int copy) { attention->call(copy); },
                         [attention] { return attention->results(); }});
       } catch (const std::exception& error) {
         why += (why.empty() ? "" : "; ") + mask_name + ", " + scale_name + ": " + error.what();
@@ -257,9 +266,11 @@ int main(int argc, char**) {
     return 2;
   }
   const dnnl_version_t* version = dnnl_version();
-  peers::serve({{"version", "oneDNN " + std::to_string(version->major) + "." +
-                                std::to_string(version->minor) + "." + std::to_string(version->patch)},
-                {"settings", "graph API, one partition; threads by the processors that the process may use"}},
-               ways_of, refuse);
+  peers::serve(
+      {{"version", "oneDNN " + std::to_string(version->major) + "." +
+                       std::to_string(version->minor) + "." + std::to_string(version->patch)},
+       {"settings",
+        "graph API, one partition; threads by the processors that the process may use"}},
+      ways_of, refuse);
   return 0;
 }

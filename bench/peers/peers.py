@@ -56,9 +56,11 @@ class Effort:
     most: int
 
 
-FULL = Effort(cell=6, turn=0.04, least=5, most=15)
+FULL = Effort(cell=5, turn=0.04, least=3, most=15)
 QUICK = Effort(cell=0.3, turn=0.005, least=1, most=3)
-SLOW = 4.0  # an engine that takes so many times as long as the quickest takes part in the first rounds only
+# Who takes so many times as long as the quickest, and this many seconds, takes part in the first round only.
+SLOW, SLOW_SECONDS = 3.0, 0.2
+LONG = 20.0  # seconds of a first call after which there is no second
 
 
 # --- workers -----------------------------------------------------------------------------------------------
@@ -299,7 +301,8 @@ class Cell:
             if not all(error <= BOUNDS[self.type] for error in errors.values()):
                 tried["error"] = "differs from fp64"
                 continue
-            if tried["seconds"] < max(3 * quickest, 0.3):  # the first call is a slow one
+            # A first call is a slow one; but what takes seconds, or is hopeless, is not asked again to choose a way.
+            if tried["seconds"] < max(3 * quickest, 0.3) and tried["seconds"] < 2:
                 times = [worker.ask(300, do="time", way=number, seconds=self.effort.turn / 2)[self.clock] for _ in "12"]
                 tried["seconds"] = min(times)
             if tried["seconds"] < quickest:
@@ -307,9 +310,6 @@ class Cell:
         if quickest == float("inf"):
             self.workers.end(worker)
             return "; ".join(f"{way}: {tried['error']}" for way, tried in contender.tries.items())
-        # For more threads, those worth another try.
-        self.known[engine] = [way for way, tried in contender.tries.items()
-                              if "error" not in tried and tried["seconds"] < 1.3 * quickest]
         return contender
 
     def rounds(self, contenders: dict[str, Contender], result: Json) -> list[float]:
@@ -328,7 +328,11 @@ class Cell:
             this_round: dict[str, float] = {}
             for name in names[count % len(names):] + names[:count % len(names)]:
                 contender = contenders[name]
-                if count >= max(1, self.effort.least // 2) and contender.estimate() > max(SLOW * quickest, 0.2):
+                if contender.estimate() > max(SLOW * quickest, SLOW_SECONDS) and count > 0:
+                    continue
+                if contender.estimate() > LONG:
+                    contender.seconds.append(contender.estimate())
+                    this_round[name] = contender.estimate()
                     continue
                 if self.threads > 1:
                     time.sleep(0.02)  # waiting threads of the engine before may still spin
@@ -360,7 +364,7 @@ class Cell:
                        "ratio_to_fovea": spread(contender.ratios) if contender.ratios else None,
                        "peak_MiB": tried["MiB"], "errors": tried["errors"],
                        # Of the processors' time: what others had of it, or what stood still.
-                       "waited": float(np.median(contender.waited)), "tries": contender.tries}
+                       "waited": float(np.median(contender.waited)) if contender.waited else None, "tries": contender.tries}
         if s.rotated:
             found["cache_gigabytes_per_second"] = s.cache_bytes(self.type) / seconds["median"] * 1e-9
         return found
@@ -388,6 +392,16 @@ def huge_pages() -> str:
         return "unknown"
 
 
+def worth(result: Json) -> dict[str, list[str]]:
+    """By engine, the ways that are worth a try with more threads or longer texts."""
+    ways = {}
+    for engine, found in result["engines"].items():
+        if "skip" not in found:
+            good = {way: tried["seconds"] for way, tried in found["tries"].items() if "error" not in tried}
+            ways[engine] = [way for way, seconds in good.items() if seconds < 1.3 * min(good.values())]
+    return ways
+
+
 class Cells(typing.NamedTuple):
     part: str  # "situations" or "weights"
     situation: Situation
@@ -412,8 +426,7 @@ def plan(arguments: argparse.Namespace) -> list[Cells]:
         for type_name in types:
             cells += [Cells("situations", situation, type_name, count, "out") for count in threads]
         if situation.name in situations.WEIGHTS and "float32" in types:
-            cells += [Cells("weights", situation, "float32", threads[0], want)
-                      for want in ("out", "weights", "top", "received")]
+            cells += [Cells("weights", situation, "float32", threads[0], want) for want in ("weights", "top", "received")]
     return cells
 
 
@@ -453,25 +466,31 @@ def measure_all(arguments: argparse.Namespace, engines: list[str]) -> Json:
     state_file = WORK / "state.json"
     state: Json = {"key": key.hexdigest(), "situations": {}, "weights": {}}
     if state_file.exists() and not arguments.fresh:
-        before = json.loads(state_file.read_text(encoding="utf-8"))
-        if before.get("key") == state["key"]:
-            state = before
+        kept = json.loads(state_file.read_text(encoding="utf-8"))
+        if kept.get("key") == state["key"]:
+            state = kept
     begin = time.monotonic()
-    known: dict[tuple[str, str, str, str], dict[str, list[str]]] = {}
+    known: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     made: tuple[str, str] | None = None
     with tempfile.TemporaryDirectory(prefix="peers-") as name:
         folder = pathlib.Path(name)
         for number, cell in enumerate(cells):
-            if get(state, cell.path()):
+            ways = known.setdefault((cell.situation.name, cell.type, cell.want), {})
+            if before := get(state, cell.path()):
+                ways.update(worth(before))
                 print(f"peers: {'/'.join(cell.path())}: from the run before", file=sys.stderr)
                 continue
             if made != (cell.situation.name, cell.type):
                 situations.write_arrays(cell.situation, cell.type, folder)
                 truth = Truth(cell.situation, cell.type, folder)
                 made = (cell.situation.name, cell.type)
-            ways = known.setdefault((cell.part, cell.situation.name, cell.type, cell.want), {})
+            if not ways:
+                ways.update(known.get((cell.situation.like, cell.type, cell.want), {}))
+            # With thousands of keys others need minutes for the top of each row; "received" has that in it too.
+            asked = ["fovea"] if cell.want == "top" and cell.situation.M > 4096 else engines
             result = Cell(workers, effort, arguments.busy, cell.situation, cell.type, cell.threads, cell.want, ways, folder,
-                          truth).measure(engines)
+                          truth).measure([engine for engine in asked if engine in engines])
+            ways.update(worth(result))
             put(state, cell.path(), result)
             state["about"] = state.get("about", {}) | workers.about
             state_file.write_text(json.dumps(state), encoding="utf-8")

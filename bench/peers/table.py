@@ -3,7 +3,7 @@
 
     python3 bench/peers/table.py [--check] [PAGE ...]      (README.md and docs/performance.md unless given)
 
-A mark:  <!-- peers: NAME --> ... <!-- peers: end -->   NAME: float32, bfloat16, weights, short
+A mark:  <!-- peers: NAME --> ... <!-- peers: end -->   NAME: about, float32, bfloat16, weights, short
 --check writes nothing and fails where a page differs from what the file says. Needs nothing but Python.
 """
 from __future__ import annotations
@@ -76,6 +76,12 @@ def of_type(results: Json, type_name: str) -> str:
     return table(head, rows)
 
 
+def about(results: Json) -> str:
+    versions = dict.fromkeys(found["version"] for found in results["engines"].values())
+    missing = [f"{NAMES[engine]} missing: {why}" for engine, why in results["missing"].items()]
+    return f"{results['cpu']}; {results['clock']}. {'; '.join([*versions, *missing])}.\n"
+
+
 def short(results: Json) -> str:
     """float32, one thread: the quickest of the others, and PyTorch."""
     rows = []
@@ -95,12 +101,13 @@ def short(results: Json) -> str:
 
 def weights(results: Json) -> str:
     """What giving back weights costs: milliseconds and MiB."""
-    wants = {"out": "attention alone", "weights": "all weights", "top": "top 8, entropy", "received": "and received"}
+    wants = {"out": "attention alone", "weights": "all weights", "top": "top 8, entropy", "received": "top 8, entropy, received"}
     rows = []
     for name, by_type in results["weights"].items():
         cells = by_type.get("float32", {}).get("1", {})
         for engine in NAMES:
             found = {want: measured(cells.get(want), engine) for want in wants}
+            found["out"] = measured(results["situations"][name].get("float32", {}).get("1"), engine)
             if not any(found[want] for want in wants if want != "out"):
                 continue
             rows.append([results["situations"][name]["what"], NAMES[engine]] +
@@ -114,9 +121,12 @@ def text_of(name: str, results: Json | None) -> str:
         return "Not measured yet: `./run peers`.\n"
     if name in ("float32", "bfloat16"):
         return of_type(results, name) + "\n"
-    if name in ("short", "weights"):
-        return {"short": short, "weights": weights}[name](results) + "\n"
-    raise SystemExit(f"table: no table {name}: float32, bfloat16, weights, short")
+    writers = {"short": short, "weights": weights}
+    if name == "about":
+        return about(results)
+    if name not in writers:
+        raise SystemExit(f"table: no table {name}: about, float32, bfloat16, weights, short")
+    return writers[name](results) + "\n"
 
 
 def main() -> int:

@@ -147,13 +147,13 @@ def serve(engine: Engine, request: dict[str, typing.Any]) -> None:
         traceback.print_exc()
         answer(skip=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
         return
-    while (request := read_line()) and request["do"] != "end":
+    while (asked := read_line()) and asked["do"] != "end":
         try:
-            way = ways[request["way"]]
-            if request["do"] == "first":
+            way = ways[asked["way"]]
+            if asked["do"] == "first":
                 answer(**first(way, task))
             else:
-                answer(**timed(way, task.copies, request["seconds"]))
+                answer(**timed(way, task.copies, asked["seconds"]))
         except Exception as error:
             traceback.print_exc()
             answer(error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
