@@ -117,7 +117,7 @@ class OnnxRuntime(Engine):
         outputs: dict[str, typing.Any] = {"out": ((s.B, s.N, s.H * s.D), kind),
                                           "k_kept": ((s.B, s.G, s.M, s.D), kind),
                                           "v_kept": ((s.B, s.G, s.M, s.D), kind)}
-        options: dict[str, int] = {}
+        options: dict[str, typing.Any] = {}
         if qk_output:
             outputs["weights"] = ((s.B, s.H, s.N, s.M), kind)
             options["qk_output"] = 2  # after the softmax
@@ -152,7 +152,7 @@ class OnnxRuntime(Engine):
             sees = np.arange(s.M)[None, :] < np.array(s.lengths())[:, None]
             inputs[0]["mask"] = np.ascontiguousarray(np.broadcast_to(sees[:, None, None, :], (s.B, 1, s.N, s.M)))
             names.append("mask")
-        options: dict[str, int] = {"is_causal": int(s.causal)}
+        options: dict[str, typing.Any] = {"is_causal": int(s.causal)}
         outputs: dict[str, typing.Any] = {"out": ((s.B, s.H, s.N, s.D), kind)}
         made = ["out"]
         nodes = []
@@ -175,7 +175,7 @@ class OnnxRuntime(Engine):
                     nodes.append(helper.make_node("ReduceSum", ["weights", "query_axis"], ["received"], keepdims=0))
                     outputs["received"] = ((s.B, s.H, s.M), kind)
         node = helper.make_node("Attention", names, made, **options)
-        constants = {"top_count": np.array([TOP], np.int64), "last_axis": np.array([-1], np.int64),
+        constants: dict[str, np.ndarray] = {"top_count": np.array([TOP], np.int64), "last_axis": np.array([-1], np.int64),
                      "query_axis": np.array([2], np.int64), "tiny": np.array(1e-37, np.float32)}
         used = {n for other in nodes for n in other.input}
         program = Program(task, [node, *nodes], inputs, outputs, {n: x for n, x in constants.items() if n in used})

@@ -98,18 +98,19 @@ class Torch(Engine):
             return torch.ops.aten._scaled_dot_product_attention_math(q, k, v, is_causal=s.causal)
 
         ways = [("softmax(Q K^T) V by hand", by_hand), ("_scaled_dot_product_attention_math", math)]
-        if task.want == "weights":
-            return [Way(name, lambda _, f=f: f(), numpy_results(["out", "weights"])) for name, f in ways]
-
         def richer(f: typing.Callable[[], tuple[torch.Tensor, torch.Tensor]]) -> typing.Callable[[int], typing.Any]:
             def call(_: int) -> tuple[torch.Tensor, ...]:
                 out, weights = f()
+                if task.want == "weights":
+                    return out, weights
                 top = torch.topk(weights, TOP, -1)
                 entropy = torch.special.entr(weights).sum(-1)
                 rest = (weights.sum(2),) if task.want == "received" else ()
                 return (out, top.values, entropy, top.indices, *rest)
             return call
 
+        if task.want == "weights":
+            return [Way(name, richer(f), numpy_results(["out", "weights"])) for name, f in ways]
         names = ["out", "top", "entropy", "top_index", "received"]
         return [Way(f"{name}, topk, entr, sum", richer(f), numpy_results(names)) for name, f in ways]
 

@@ -240,11 +240,11 @@ class Cell:
     """One situation, type, number of threads, and what is wanted of it."""
 
     def __init__(self, workers: Workers, effort: Effort, busy: bool, situation: Situation, type_name: str,
-                 threads: int, want: str, known: dict[str, list[str]], folder: pathlib.Path, truth: Truth) -> None:
+                 threads: int, want: str, slow: dict[str, set[str]], folder: pathlib.Path, truth: Truth) -> None:
         self.workers, self.effort, self.situation = workers, effort, situation
         self.type, self.threads, self.want, self.folder, self.truth = type_name, threads, want, folder, truth
         self.clock = "cpu" if busy and threads == 1 else "seconds"
-        self.known = known  # ways worth trying again, by engine, from fewer threads
+        self.slow = slow  # ways not to be tried again, by engine
         self.copies = 1
         if situation.rotated:
             self.copies = 1 + 4 * cache_size() // situation.cache_bytes(type_name)
@@ -282,10 +282,9 @@ class Cell:
             self.workers.end(worker)
             return begun["skip"]
         contender = Contender(worker, begun["ways"], {})
-        again = self.known.get(engine)
         quickest = float("inf")
         for number, way in enumerate(contender.ways):
-            if again and way not in again:
+            if way in self.slow.get(engine, ()):
                 continue
             try:
                 tried = worker.ask(300, do="first", way=number)
@@ -392,14 +391,13 @@ def huge_pages() -> str:
         return "unknown"
 
 
-def worth(result: Json) -> dict[str, list[str]]:
-    """By engine, the ways that are worth a try with more threads or longer texts."""
-    ways = {}
+def note_slow(result: Json, slow: dict[str, set[str]]) -> None:
+    """Adds the ways, by engine, that are not worth a try with more threads or longer texts."""
     for engine, found in result["engines"].items():
-        if "skip" not in found:
-            good = {way: tried["seconds"] for way, tried in found["tries"].items() if "error" not in tried}
-            ways[engine] = [way for way, seconds in good.items() if seconds < 1.3 * min(good.values())]
-    return ways
+        tries = found.get("tries", {})
+        best = min((tried["seconds"] for tried in tries.values() if "error" not in tried), default=0.0)
+        slow.setdefault(engine, set()).update(way for way, tried in tries.items()
+                                              if "error" in tried or tried["seconds"] > 1.3 * best)
 
 
 class Cells(typing.NamedTuple):
@@ -470,27 +468,28 @@ def measure_all(arguments: argparse.Namespace, engines: list[str]) -> Json:
         if kept.get("key") == state["key"]:
             state = kept
     begin = time.monotonic()
-    known: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    known: dict[tuple[str, str, str], dict[str, set[str]]] = {}
     made: tuple[str, str] | None = None
     with tempfile.TemporaryDirectory(prefix="peers-") as name:
         folder = pathlib.Path(name)
         for number, cell in enumerate(cells):
-            ways = known.setdefault((cell.situation.name, cell.type, cell.want), {})
+            slow = known.setdefault((cell.situation.name, cell.type, cell.want), {})
             if before := get(state, cell.path()):
-                ways.update(worth(before))
+                note_slow(before, slow)
                 print(f"peers: {'/'.join(cell.path())}: from the run before", file=sys.stderr)
                 continue
             if made != (cell.situation.name, cell.type):
                 situations.write_arrays(cell.situation, cell.type, folder)
                 truth = Truth(cell.situation, cell.type, folder)
                 made = (cell.situation.name, cell.type)
-            if not ways:
-                ways.update(known.get((cell.situation.like, cell.type, cell.want), {}))
+            like = cell.situation.like if cell.part == "situations" else situations.WEIGHTS[0]
+            for engine, those in known.get((like, cell.type, cell.want), {}).items():
+                slow.setdefault(engine, set()).update(those)
             # With thousands of keys others need minutes for the top of each row; "received" has that in it too.
             asked = ["fovea"] if cell.want == "top" and cell.situation.M > 4096 else engines
-            result = Cell(workers, effort, arguments.busy, cell.situation, cell.type, cell.threads, cell.want, ways, folder,
+            result = Cell(workers, effort, arguments.busy, cell.situation, cell.type, cell.threads, cell.want, slow, folder,
                           truth).measure([engine for engine in asked if engine in engines])
-            ways.update(worth(result))
+            note_slow(result, slow)
             put(state, cell.path(), result)
             state["about"] = state.get("about", {}) | workers.about
             state_file.write_text(json.dumps(state), encoding="utf-8")
