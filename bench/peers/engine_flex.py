@@ -18,7 +18,8 @@ class Flex(Engine):
 
     def about(self) -> dict[str, typing.Any]:
         return {"version": f"PyTorch {torch.__version__}",
-                "settings": f"torch.compile(flex_attention, dynamic=False), torch.set_num_threads({self.threads})"}
+                "settings": f"torch.compile(flex_attention, dynamic=False), torch.set_num_threads({self.threads}), "
+                            "THP_MEM_ALLOC_ENABLE=1"}
 
     def ways(self, task: Task) -> list[Way]:
         s = task.situation

@@ -35,7 +35,7 @@ class Torch(Engine):
 
     def about(self) -> dict[str, typing.Any]:
         return {"version": f"PyTorch {torch.__version__}",
-                "settings": f"torch.set_num_threads({self.threads}), inference_mode"}
+                "settings": f"torch.set_num_threads({self.threads}), inference_mode, THP_MEM_ALLOC_ENABLE=1"}
 
     def ways(self, task: Task) -> list[Way]:
         torch.set_num_threads(task.threads)

@@ -58,7 +58,7 @@ class Effort:
 
 FULL = Effort(cell=5, turn=0.04, least=3, most=15)
 QUICK = Effort(cell=0.3, turn=0.005, least=1, most=3)
-# Who takes so many times as long as the quickest, and this many seconds, takes part in the first round only.
+# Who takes so many times as long as the quickest, and this many seconds, takes part in the first rounds only.
 SLOW, SLOW_SECONDS = 3.0, 0.2
 LONG = 20.0  # seconds of a first call after which there is no second
 
@@ -77,6 +77,8 @@ def environment(threads: int) -> dict[str, str]:
     libraries = pathlib.Path(sys.prefix) / "lib"
     kept |= {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads),
              "TORCHINDUCTOR_CACHE_DIR": str(WORK / "inductor"), "JAX_PLATFORMS": "cpu", "PYTHONDONTWRITEBYTECODE": "1",
+             # PyTorch's own switch: large tensors in huge pages (weights cost it half as much time).
+             "THP_MEM_ALLOC_ENABLE": "1",
              # The wheels of oneDNN: the libraries of its runtime, and the driver that makes a CPU its device.
              "LD_LIBRARY_PATH": str(libraries), "OCL_ICD_FILENAMES": str(libraries / "libintelocl.so")}
     if threads == 1:
@@ -244,35 +246,58 @@ class Cell:
         self.workers, self.effort, self.situation = workers, effort, situation
         self.type, self.threads, self.want, self.folder, self.truth = type_name, threads, want, folder, truth
         self.clock = "cpu" if busy and threads == 1 else "seconds"
+        # Bytes of one whole matrix of weights, where one is wanted.
+        matrix = 4 * situation.B * situation.H * situation.N * situation.M
+        self.large = want != "out" and matrix > 1 << 30
+        self.least = 2 if self.large else effort.least
         self.slow = slow  # ways not to be tried again, by engine
         self.copies = 1
         if situation.rotated:
             self.copies = 1 + 4 * cache_size() // situation.cache_bytes(type_name)
 
     def measure(self, engines: list[str]) -> Json:
-        contenders: dict[str, Contender] = {}
         result: Json = {"engines": {}}
-        for engine in engines:
-            try:
-                found = self.enter(engine)
-            except Gone as gone:
-                found = str(gone)
-            if isinstance(found, str):
-                result["engines"][engine] = {"skip": found}
-            else:
-                contenders[engine] = found
-                result["engines"][engine] = {}
-        peaks = self.rounds(contenders, result)
+        peaks: list[float] = []
+        entered: dict[str, Contender] = {}
+        # What holds whole matrices of gigabytes takes its turns with fovea alone, one engine after the other.
+        others = [engine for engine in engines if engine != "fovea"]
+        groups = [[engine] for engine in others] if self.large and others else [others]
+        fovea = self.enter_if_possible("fovea", result) if "fovea" in engines else None
+        if fovea:
+            entered["fovea"] = fovea
+        for group in groups:
+            taking_part = {"fovea": fovea} if fovea else {}
+            for engine in group:
+                if contender := self.enter_if_possible(engine, result):
+                    entered[engine] = taking_part[engine] = contender
+            if group and not any(engine in taking_part for engine in group):
+                continue
+            peaks += self.rounds(taking_part, result)
+            for engine in group:
+                if engine in entered:
+                    self.workers.end(entered[engine].worker)
         if peaks:
             result["peak_gflops"] = max(peaks)
-        for engine, contender in contenders.items():
-            self.workers.end(contender.worker)
+        for engine, contender in entered.items():
             if contender.seconds:
                 result["engines"][engine] = self.summary(contender, result.get("peak_gflops"))
+        if fovea:
+            self.workers.end(fovea.worker)
+        result["engines"] = {engine: result["engines"][engine] for engine in engines}
         return result
 
-    def enter(self, engine: str) -> Contender | str:
-        """The engine's ways tried; or why there is none."""
+    def enter_if_possible(self, engine: str, result: Json) -> Contender | None:
+        try:
+            found = self.enter(engine)
+        except Gone as gone:
+            found = str(gone)
+        if isinstance(found, str):
+            result["engines"][engine] = {"skip": found}
+            return None
+        return found
+
+    def open(self, engine: str) -> tuple[Worker, list[str]]:
+        """A fresh worker and its ways; Gone where there is none."""
         s = self.situation
         worker = self.workers.begin(engine, self.threads)
         shape = {"B": s.B, "H": s.H, "G": s.G, "N": s.N, "M": s.M, "D": s.D, "causal": s.causal, "lengths": s.lengths()}
@@ -280,46 +305,64 @@ class Cell:
                            want=self.want, copies=self.copies, folder=str(self.folder), rows=self.truth.rows)
         if "skip" in begun:
             self.workers.end(worker)
-            return begun["skip"]
-        contender = Contender(worker, begun["ways"], {})
+            raise Gone(begun["skip"])
+        return worker, begun["ways"]
+
+    def enter(self, engine: str) -> Contender | str:
+        """The engine's ways tried; or why there is none."""
+        worker, ways = self.open(engine)
+        contender = Contender(worker, ways, {})
         quickest = float("inf")
-        for number, way in enumerate(contender.ways):
+        for number, way in enumerate(ways):
             if way in self.slow.get(engine, ()):
                 continue
             try:
-                tried = worker.ask(300, do="first", way=number)
+                if self.large and contender.tries:
+                    self.workers.end(contender.worker)
+                    contender.worker, _ = self.open(engine)
+                tried = self.first(contender.worker, number)
             except Gone as gone:
                 contender.tries[way] = {"error": str(gone)}
-                if worker.process.poll() is not None:
+                if contender.worker.process.poll() is not None:
                     break
                 continue
-            errors = {name: error for name in tried["results"]
-                      if (error := self.truth.error(name, self.folder)) is not None}
-            tried = {"seconds": tried[self.clock], "MiB": tried["MiB"], "errors": errors}
             contender.tries[way] = tried
-            if not all(error <= BOUNDS[self.type] for error in errors.values()):
-                tried["error"] = "differs from fp64"
+            if "error" in tried:
                 continue
             # A first call is a slow one; but what takes seconds, or is hopeless, is not asked again to choose a way.
             if tried["seconds"] < max(3 * quickest, 0.3) and tried["seconds"] < 2:
-                times = [worker.ask(300, do="time", way=number, seconds=self.effort.turn / 2)[self.clock] for _ in "12"]
+                times = [contender.worker.ask(300, do="time", way=number, seconds=self.effort.turn / 2)[self.clock]
+                         for _ in "12"]
                 tried["seconds"] = min(times)
             if tried["seconds"] < quickest:
                 quickest, contender.best = tried["seconds"], number
         if quickest == float("inf"):
-            self.workers.end(worker)
+            self.workers.end(contender.worker)
             return "; ".join(f"{way}: {tried['error']}" for way, tried in contender.tries.items())
+        if len(contender.tries) > 1:  # what the other ways left behind would count as memory, or hide it
+            self.workers.end(contender.worker)
+            contender.worker, _ = self.open(engine)
+            contender.tries[ways[contender.best]]["MiB"] = self.first(contender.worker, contender.best)["MiB"]
         return contender
 
+    def first(self, worker: Worker, way: int) -> Json:
+        """The first call: seconds, memory, errors; "error" where it is not the same result."""
+        reply = worker.ask(300, do="first", way=way)
+        errors = {name: error for name in reply["results"] if (error := self.truth.error(name, self.folder)) is not None}
+        tried: Json = {"seconds": reply[self.clock], "MiB": reply["MiB"], "errors": errors}
+        if not all(error <= BOUNDS[self.type] for error in errors.values()):
+            tried["error"] = "differs from fp64"
+        return tried
+
     def rounds(self, contenders: dict[str, Contender], result: Json) -> list[float]:
-        limit = self.workers.begin("fovea", self.threads)
         peaks: list[float] = []
         if not contenders:
             return peaks
+        limit = self.workers.begin("fovea", self.threads)
         quickest = min(contender.estimate() for contender in contenders.values())
         begin = time.monotonic()
         count = 0
-        while count < self.effort.least or (count < self.effort.most and time.monotonic() - begin < self.effort.cell):
+        while count < self.least or (count < self.effort.most and time.monotonic() - begin < self.effort.cell):
             peak = limit.ask(60, do="peak", type=self.type, threads=self.threads)
             if peak["operations"] is not None:
                 peaks.append(peak["operations"] / peak[self.clock] * 1e-9)
@@ -327,7 +370,8 @@ class Cell:
             this_round: dict[str, float] = {}
             for name in names[count % len(names):] + names[:count % len(names)]:
                 contender = contenders[name]
-                if contender.estimate() > max(SLOW * quickest, SLOW_SECONDS) and count > 0:
+                slow = contender.estimate() > max(SLOW * quickest, SLOW_SECONDS)
+                if slow and count >= (3 if contender.estimate() < 1 else 1):
                     continue
                 if contender.estimate() > LONG:
                     contender.seconds.append(contender.estimate())

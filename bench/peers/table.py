@@ -101,7 +101,8 @@ def short(results: Json) -> str:
 
 def weights(results: Json) -> str:
     """What giving back weights costs: milliseconds and MiB."""
-    wants = {"out": "attention alone", "weights": "all weights", "top": "top 8, entropy", "received": "top 8, entropy, received"}
+    wants = {"out": "attention alone", "weights": "all weights", "top": "top 8, entropy",
+             "received": "top 8, entropy, received"}
     rows = []
     for name, by_type in results["weights"].items():
         cells = by_type.get("float32", {}).get("1", {})
