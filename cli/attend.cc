@@ -62,10 +62,11 @@ What is computed
   --bias B.npy            floats added to the scaled scores; broadcast likewise; -inf hides
   --alibi S.npy           ALiBi: slopes [H] or [B, H]; a score loses its head's slope times how far
                           the key is from the query's own place (see --window); --alibi auto: the
-                          usual slopes, 2^(-8 (h + 1) / H)
+                          usual slopes, 2^(-8 (h + 1) / H); H not a power of two: docs/attend.md
   --keys B:E              only keys B to E - 1 (B: and :E too); all places still count from key 0
 Packed batches: sequences of different lengths end to end, without padding
-  --query-offsets F.npy   Q is [T, H, D]; sequence b is its rows F[b] to F[b + 1] - 1
+  --query-offsets F.npy   Q is [T, H, D]; sequence b is its rows F[b] to F[b + 1] - 1: integers,
+                          F = np.concatenate([[0], np.cumsum(lengths)])
   --key-offsets F.npy     K is [S, G, D] and V [S, G, E]. O, L and highlights are packed alike
 Where it looked, exactly, in the same pass
   --top K                 the K keys of largest weight for each query

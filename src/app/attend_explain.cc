@@ -474,7 +474,7 @@ Tolerance tolerance_of(const Steps& steps, double scale, DataType type) {
   return result;
 }
 
-void check_size(const AttendSizes& s) {
+void check_size(const AttendSizes& s, bool packed) {
   const std::int64_t largest = std::max({s.N, s.M, s.D, s.E});
   if (largest <= kMaxExplained && s.B * s.H <= kMaxExplainedHeads) return;
   const std::string most = std::to_string(kMaxExplained);
@@ -484,7 +484,8 @@ void check_size(const AttendSizes& s) {
               " keys, widths " + std::to_string(s.D) + " and " + std::to_string(s.E) + " and " +
               std::to_string(s.B * s.H) +
               " heads. Cut them, as in numpy.save('q_small.npy', q[..., :" + most + ", :" + most +
-              "]), q[0] for one batch or head");
+              "]), q[0] for one batch or head" +
+              (packed ? "; packed, one sequence is q[F[b]:F[b + 1]] of offsets F" : ""));
 }
 
 }  // namespace
@@ -492,7 +493,7 @@ void check_size(const AttendSizes& s) {
 std::string explain_attend(const AttendArrays& arrays, const AttendRequest& request,
                            Threads& threads) {
   const AttendSizes& s = arrays.sizes;
-  check_size(s);
+  check_size(s, arrays.packed_queries() || arrays.packed_keys());
   const AttendPlaces queries = query_places(arrays);
   AttendRequest all_rows = request;
   all_rows.rows.clear();
@@ -534,7 +535,11 @@ std::string explain_attend(const AttendArrays& arrays, const AttendRequest& requ
   std::snprintf(output.data(), output.size(), "%.1e", worst.output);
   return text + "Checked: the engine (" + name_of(request.type) + ", " + name_of(current_isa()) +
          ") gives the same weights to within " + weight.data() + " and the same output to within " +
-         output.data() + ".\n";
+         output.data() +
+         (request.type == DataType::kBFloat16
+              ? ": it rounds weights to bfloat16 before they meet the values"
+              : "") +
+         ".\n";
 }
 
 }  // namespace fovea
