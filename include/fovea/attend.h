@@ -32,7 +32,8 @@
 //             of -inf hides; a large negative one does not. A score of -inf, wherever it comes from,
 //             weighs nothing; a query that has no other counts as seeing no key.
 // Range       fp32 throughout: scale |<q, k>| and sums of |v| over the visible keys must stay
-//             under 3e38, or infinity is what comes out.
+//             under 1e36, or infinity is what comes out. bfloat16 products on avx512_bf16 take
+//             numbers below 2^-126 for 0, as its instruction does.
 // Accuracy    at most twice the error of a plain fp32 loop against fp64 (for bfloat16 one that rounds
 //             its weights to bfloat16 too), plus 1e-6 of the largest |v|, plus the rounding of out to
 //             its type: docs/numerics.md
@@ -97,7 +98,7 @@ struct Options {
   std::optional<std::int64_t> window_before;  // keys seen before the place: at least 0, else all
   std::optional<std::int64_t> window_after;   // keys seen after it, likewise
   std::optional<std::int64_t> key_begin;      // 0 unless given
-  std::optional<std::int64_t> key_end;        // all keys unless given
+  std::optional<std::int64_t> key_end;        // all keys unless given, or where it is more
 };
 
 // What is stored. A view that is not given is not computed. Highlights cost no n x n memory.

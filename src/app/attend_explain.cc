@@ -39,55 +39,99 @@ std::int64_t place(const View& view, std::array<std::int64_t, 4> index) {
   return at;
 }
 
-double float_at(const View& view, std::array<std::int64_t, 4> index) {
-  return static_cast<double>(static_cast<const float*>(view.data)[place(view, index)]);
+double number_at(const View& view, std::int64_t at) {
+  switch (view.type) {
+    case DataType::kFloat16: return float(static_cast<const Float16*>(view.data)[at]);
+    case DataType::kBFloat16: return float(static_cast<const BFloat16*>(view.data)[at]);
+    default: return static_cast<double>(static_cast<const float*>(view.data)[at]);
+  }
 }
 
-// The steps for one head.
+double float_at(const View& view, std::array<std::int64_t, 4> index) {
+  return number_at(view, place(view, index));
+}
+
+// One number of q, k or v: `row` counts in sequence b.
+double input_at(const View& view, std::span<const std::int32_t> offsets,
+                std::array<std::int64_t, 4> index) {
+  const auto [b, h, row, column] = index;
+  if (offsets.empty()) return float_at(view, index);
+  const std::int64_t first = offsets[static_cast<std::size_t>(b)];
+  return number_at(view, (first + row) * view.step(0) + h * view.step(1) + column);
+}
+
+// The steps for one head of one sequence.
 struct Steps {
   Matrix q, k, v;
   Matrix products;  // q_i . k_j
   Matrix scaled;    // x scale
   Matrix biased;    // + bias
+  Matrix distance;  // ALiBi: slope |c_i - j|
+  Matrix near;      // - distance
   Matrix masked;    // hidden: -infinity
   Matrix weights;   // softmax of the rows
   Matrix output;    // sum_j p_ij v_j
   Matrix mean;      // of the values that the query may see
 
-  explicit Steps(const AttendSizes& s)
-      : q(s.N, s.D),
-        k(s.M, s.D),
-        v(s.M, s.E),
-        products(s.N, s.M),
-        scaled(s.N, s.M),
-        biased(s.N, s.M),
-        masked(s.N, s.M),
-        weights(s.N, s.M),
-        output(s.N, s.E),
-        mean(s.N, s.E) {}
+  Steps(std::int64_t n, std::int64_t m, std::int64_t key_width, std::int64_t value_width)
+      : q(n, key_width),
+        k(m, key_width),
+        v(m, value_width),
+        products(n, m),
+        scaled(n, m),
+        biased(n, m),
+        distance(n, m),
+        near(n, m),
+        masked(n, m),
+        weights(n, m),
+        output(n, value_width),
+        mean(n, value_width) {}
 };
-
-bool hides(const AttendArrays& arrays) {
-  return arrays.inputs.mask.given() || !arrays.key_lengths.empty() || !arrays.query_lengths.empty();
-}
 
 bool windowed(const Options& options) {
   return options.window_before.has_value() || options.window_after.has_value();
 }
 
+bool in_parts(const Options& options) {
+  return options.key_begin.has_value() || options.key_end.has_value();
+}
+
+bool hides(const AttendArrays& arrays, const Options& options) {
+  return arrays.inputs.mask.given() || arrays.inputs.bias.given() || !arrays.key_lengths.empty() ||
+         !arrays.query_lengths.empty() || options.causal != Causal::kNone || windowed(options) ||
+         in_parts(options);
+}
+
+// What a sequence has: as many as its length says, or else as there are.
+std::int64_t length(const std::vector<std::int32_t>& lengths, std::int64_t there, std::int64_t b) {
+  return lengths.empty() ? there : lengths[static_cast<std::size_t>(b)];
+}
+
+// The query's own place among the keys.
+std::int64_t place_of(const AttendArrays& arrays, const Options& options, std::int64_t b,
+                      std::int64_t i) {
+  if (options.causal == Causal::kTopLeft) return i;
+  return i + length(arrays.key_lengths, key_places(arrays).count(b), b) -
+         length(arrays.query_lengths, query_places(arrays).count(b), b);
+}
+
 bool may_see(const AttendArrays& arrays, const Options& options, std::array<std::int64_t, 4> at) {
   const auto [b, h, i, j] = at;
-  const auto sequence = static_cast<std::size_t>(b);
-  const std::int64_t m = arrays.key_lengths.empty() ? arrays.sizes.M : arrays.key_lengths[sequence];
-  const std::int64_t n =
-      arrays.query_lengths.empty() ? arrays.sizes.N : arrays.query_lengths[sequence];
-  if (i >= n || j >= m) return false;
-  const std::int64_t own = options.causal == Causal::kTopLeft ? i : i + m - n;
+  if (i >= length(arrays.query_lengths, query_places(arrays).count(b), b)) return false;
+  if (j >= length(arrays.key_lengths, key_places(arrays).count(b), b)) return false;
+  if (j < options.key_begin.value_or(0) || j >= options.key_end.value_or(j + 1)) return false;
+  const std::int64_t own = place_of(arrays, options, b, i);
   if (options.causal != Causal::kNone && j > own) return false;
   if (options.window_before && own - j > *options.window_before) return false;
   if (options.window_after && j - own > *options.window_after) return false;
   const View& mask = arrays.inputs.mask;
   return !mask.given() || static_cast<const bool*>(mask.data)[place(mask, at)];
+}
+
+double slope_of(const AttendArrays& arrays, std::int64_t b, std::int64_t h) {
+  const View& slopes = arrays.inputs.alibi_slopes;
+  if (!slopes.given()) return 0;
+  return number_at(slopes, (slopes.size(0) > 1 ? b : 0) * slopes.step(0) + h);
 }
 
 // p_j = exp(s_j - max) / sum, and zeros for a row that sees nothing.
@@ -108,32 +152,42 @@ void softmax_row(const Matrix& scores, std::int64_t i, Matrix* weights) {
 Steps work_out(const AttendArrays& arrays, const Options& options, std::int64_t b, std::int64_t h) {
   const AttendSizes& s = arrays.sizes;
   const Inputs& inputs = arrays.inputs;
+  const std::int64_t n = query_places(arrays).count(b);
+  const std::int64_t m = key_places(arrays).count(b);
   const std::int64_t g = h / (s.H / s.G);
   const double scale = scale_of(options, s.D);
-  Steps steps(s);
-  for (std::int64_t i = 0; i < s.N; ++i) {
-    for (std::int64_t d = 0; d < s.D; ++d) steps.q.at(i, d) = float_at(inputs.q, {b, h, i, d});
-  }
-  for (std::int64_t j = 0; j < s.M; ++j) {
-    for (std::int64_t d = 0; d < s.D; ++d) steps.k.at(j, d) = float_at(inputs.k, {b, g, j, d});
-    for (std::int64_t e = 0; e < s.E; ++e) steps.v.at(j, e) = float_at(inputs.v, {b, g, j, e});
-  }
-  for (std::int64_t i = 0; i < s.N; ++i) {
+  const double slope = slope_of(arrays, b, h);
+  Steps steps(n, m, s.D, s.E);
+  const auto fill = [&](const View& view, std::span<const std::int32_t> offsets, std::int64_t head,
+                        Matrix* matrix) {
+    for (std::int64_t r = 0; r < matrix->rows; ++r) {
+      for (std::int64_t c = 0; c < matrix->columns; ++c) {
+        matrix->at(r, c) = input_at(view, offsets, {b, head, r, c});
+      }
+    }
+  };
+  fill(inputs.q, inputs.query_offsets, h, &steps.q);
+  fill(inputs.k, inputs.key_offsets, g, &steps.k);
+  fill(inputs.v, inputs.key_offsets, g, &steps.v);
+  for (std::int64_t i = 0; i < n; ++i) {
     std::int64_t seen = 0;
-    for (std::int64_t j = 0; j < s.M; ++j) {
+    for (std::int64_t j = 0; j < m; ++j) {
       for (std::int64_t d = 0; d < s.D; ++d) {
         steps.products.at(i, j) += steps.q.at(i, d) * steps.k.at(j, d);
       }
       steps.scaled.at(i, j) = scale * steps.products.at(i, j);
       steps.biased.at(i, j) = steps.scaled.at(i, j);
       if (inputs.bias.given()) steps.biased.at(i, j) += float_at(inputs.bias, {b, h, i, j});
+      const auto apart = std::abs(place_of(arrays, options, b, i) - j);
+      steps.distance.at(i, j) = slope * static_cast<double>(apart);
+      steps.near.at(i, j) = steps.biased.at(i, j) - steps.distance.at(i, j);
       const bool hidden = !may_see(arrays, options, {b, h, i, j}) ||
                           (inputs.bias.given() && float_at(inputs.bias, {b, h, i, j}) == kHidden);
-      steps.masked.at(i, j) = hidden ? kHidden : steps.biased.at(i, j);
+      steps.masked.at(i, j) = hidden ? kHidden : steps.near.at(i, j);
       seen += hidden ? 0 : 1;
     }
     softmax_row(steps.masked, i, &steps.weights);
-    for (std::int64_t j = 0; j < s.M; ++j) {
+    for (std::int64_t j = 0; j < m; ++j) {
       if (steps.masked.at(i, j) == kHidden) continue;  // 0 x NaN would be NaN
       for (std::int64_t e = 0; e < s.E; ++e) {
         steps.output.at(i, e) += steps.weights.at(i, j) * steps.v.at(j, e);
@@ -255,6 +309,10 @@ std::string hidden_text(const AttendArrays& arrays, const Options& options) {
   const auto add = [&](const std::string& reason) { text += (text.empty() ? "" : "; ") + reason; };
   if (options.causal != Causal::kNone) add(causal_text(options.causal));
   if (windowed(options)) add("keys outside the window around each query's place");
+  if (in_parts(options)) {
+    add("keys outside --keys " + (options.key_begin ? std::to_string(*options.key_begin) : "") +
+        ":" + (options.key_end ? std::to_string(*options.key_end) : ""));
+  }
   if (!arrays.key_lengths.empty()) add("keys past their sequence's length");
   if (!arrays.query_lengths.empty()) add("all keys, from queries past their sequence's length");
   if (arrays.inputs.mask.given()) add("what the mask says");
@@ -269,7 +327,7 @@ std::string inputs_text(const Steps& steps) {
 }
 
 std::string scores_text(const AttendArrays& arrays, const AttendRequest& request,
-                        const Steps& steps, int* number) {
+                        const Steps& steps, double slope, int* number) {
   const auto [i, j] = example_of(steps);
   const auto next = [&] { return "\n" + std::to_string((*number)++) + ". "; };
   std::string text = next() +
@@ -289,8 +347,13 @@ std::string scores_text(const AttendArrays& arrays, const AttendRequest& request
   if (arrays.inputs.bias.given()) {
     text += next() + "Scores with the bias added.\n" + table(steps.biased, "query", "key");
   }
-  if (hides(arrays) || request.options.causal != Causal::kNone || windowed(request.options) ||
-      arrays.inputs.bias.given()) {
+  if (arrays.inputs.alibi_slopes.given()) {
+    text += next() + "Distances, which ALiBi takes from the scores: this head's slope, " +
+            plain(slope, 9) + ", times how far the key is from the query's own place.\n" +
+            table(steps.distance, "query", "key");
+    text += next() + "Scores less the distances.\n" + table(steps.near, "query", "key");
+  }
+  if (hides(arrays, request.options)) {
     text += next() + "Masked scores: a point is hidden, a score of -infinity. Hidden are " +
             hidden_text(arrays, request.options) + ".\n" + table(steps.masked, "query", "key");
   }
@@ -349,14 +412,35 @@ std::string mean_text(const Steps& steps, int* number) {
          "   The output less the plain mean is what attention did:\n" + table(moved, "query", "");
 }
 
-// The largest |a - b|; infinite when one is not finite and the other is not the same.
-double difference(const std::vector<double>& wanted, const float* found) {
-  double worst = 0;
-  for (std::size_t n = 0; n < wanted.size(); ++n) {
-    const auto value = static_cast<double>(found[n]);
-    if ((std::isnan(wanted[n]) && std::isnan(value)) || wanted[n] == value) continue;
-    const double apart = std::abs(wanted[n] - value);
-    worst = std::isfinite(apart) ? std::max(worst, apart) : INFINITY;
+// The largest |a - b| so far; infinite when one is not finite and the other is not the same.
+void compare(double wanted, float found, double* worst) {
+  const auto value = static_cast<double>(found);
+  if ((std::isnan(wanted) && std::isnan(value)) || wanted == value) return;
+  const double apart = std::abs(wanted - value);
+  *worst = std::isfinite(apart) ? std::max(*worst, apart) : INFINITY;
+}
+
+struct Differences {
+  double weight = 0;
+  double output = 0;
+};
+
+// Of the engine's results, of all queries in order, from the steps for head h of sequence b.
+Differences differences(const AttendArrays& arrays, const Steps& steps, std::int64_t b,
+                        std::int64_t h, const AttendResult& engine) {
+  const AttendSizes& s = arrays.sizes;
+  const AttendPlaces queries = query_places(arrays);
+  Differences worst;
+  for (std::int64_t i = 0; i < steps.weights.rows; ++i) {
+    const std::int64_t at = queries.at(b, h, i);
+    for (std::int64_t j = 0; j < steps.weights.columns; ++j) {
+      compare(steps.weights.at(i, j), engine.rows[static_cast<std::size_t>(at * s.M + j)],
+              &worst.weight);
+    }
+    for (std::int64_t e = 0; e < s.E; ++e) {
+      compare(steps.output.at(i, e), engine.out[static_cast<std::size_t>(at * s.E + e)],
+              &worst.output);
+    }
   }
   return worst;
 }
@@ -376,18 +460,21 @@ struct Tolerance {
   double output = 0;
 };
 
-Tolerance tolerance_of(const Steps& steps, double scale) {
+Tolerance tolerance_of(const Steps& steps, double scale, DataType type) {
   const auto width = static_cast<double>(steps.q.columns);
   const double terms = std::abs(scale) * width * largest_of(steps.q) * largest_of(steps.k);
   Tolerance result;
   if (!(terms < 1e38)) return {INFINITY, INFINITY};  // beyond float32: infinite scores there
-  result.weight = 0x1p-22 * (4 + (width + 2) * terms + 2 * largest_of(steps.biased));
-  result.output = (result.weight * static_cast<double>(steps.v.rows) + 0x1p-20) *
+  result.weight = 0x1p-22 * (4 + (width + 2) * terms + 2 * largest_of(steps.biased) +
+                             2 * largest_of(steps.distance));
+  // Of a bfloat16 call the weights that meet the values have 8 bits.
+  const double rounding = type == DataType::kBFloat16 ? 0x1p-8 : 0x1p-20;
+  result.output = (result.weight * static_cast<double>(steps.v.rows) + rounding) *
                   std::max(largest_of(steps.v), 1e-30);
   return result;
 }
 
-void check_size(const AttendSizes& s) {
+void check_size(const AttendSizes& s, bool packed) {
   const std::int64_t largest = std::max({s.N, s.M, s.D, s.E});
   if (largest <= kMaxExplained && s.B * s.H <= kMaxExplainedHeads) return;
   const std::string most = std::to_string(kMaxExplained);
@@ -397,7 +484,8 @@ void check_size(const AttendSizes& s) {
               " keys, widths " + std::to_string(s.D) + " and " + std::to_string(s.E) + " and " +
               std::to_string(s.B * s.H) +
               " heads. Cut them, as in numpy.save('q_small.npy', q[..., :" + most + ", :" + most +
-              "]), q[0] for one batch or head");
+              "]), q[0] for one batch or head" +
+              (packed ? "; packed, one sequence is q[F[b]:F[b + 1]] of offsets F" : ""));
 }
 
 }  // namespace
@@ -405,45 +493,53 @@ void check_size(const AttendSizes& s) {
 std::string explain_attend(const AttendArrays& arrays, const AttendRequest& request,
                            Threads& threads) {
   const AttendSizes& s = arrays.sizes;
-  check_size(s);
+  check_size(s, arrays.packed_queries() || arrays.packed_keys());
+  const AttendPlaces queries = query_places(arrays);
   AttendRequest all_rows = request;
   all_rows.rows.clear();
-  for (std::int32_t i = 0; i < s.N; ++i) all_rows.rows.push_back(i);
+  const std::int64_t count = queries.packed() ? s.T : s.N;
+  for (std::int32_t i = 0; i < count; ++i) all_rows.rows.push_back(i);
   const AttendResult engine = run_attend(arrays, all_rows, threads);
 
   std::string text;
-  double weight_difference = 0;
-  double output_difference = 0;
+  Differences worst;
   for (std::int64_t head = 0; head < s.B * s.H; ++head) {
-    const Steps steps = work_out(arrays, request.options, head / s.H, head % s.H);
+    const std::int64_t b = head / s.H;
+    const std::int64_t h = head % s.H;
+    const Steps steps = work_out(arrays, request.options, b, h);
     if (s.B * s.H > 1) {
-      text += "==== batch " + std::to_string(head / s.H) + ", head " + std::to_string(head % s.H) +
-              " (keys and values of key head " + std::to_string(head % s.H / (s.H / s.G)) + ")\n\n";
+      const bool packed = arrays.packed_queries() || arrays.packed_keys();
+      text += "==== " + std::string(packed ? "sequence " : "batch ") + std::to_string(b) +
+              ", head " + std::to_string(h) + " (keys and values of key head " +
+              std::to_string(h / (s.H / s.G)) + ")\n\n";
     }
     int number = 1;
     text += inputs_text(steps);
-    text += scores_text(arrays, request, steps, &number);
+    text += scores_text(arrays, request, steps, slope_of(arrays, b, h), &number);
     text += weights_text(steps, &number);
     text += output_text(steps, &number);
     text += mean_text(steps, &number) + "\n";
-    const double weight = difference(steps.weights.values, engine.rows.data() + head * s.N * s.M);
-    const double output = difference(steps.output.values, engine.out.data() + head * s.N * s.E);
-    const Tolerance allowed = tolerance_of(steps, scale_of(request.options, s.D));
-    if (!(weight <= allowed.weight) || !(output <= allowed.output)) {
-      throw Error("attend: these steps and the engine disagree by " + plain(weight, 3) +
-                  " in a weight and " + plain(output, 3) +
+    const Differences found = differences(arrays, steps, b, h, engine);
+    const Tolerance allowed = tolerance_of(steps, scale_of(request.options, s.D), request.type);
+    if (!(found.weight <= allowed.weight) || !(found.output <= allowed.output)) {
+      throw Error("attend: these steps and the engine disagree by " + plain(found.weight, 3) +
+                  " in a weight and " + plain(found.output, 3) +
                   " in the output; please report these arrays as a bug of fovea");
     }
-    weight_difference = std::max(weight_difference, weight);
-    output_difference = std::max(output_difference, output);
+    worst.weight = std::max(worst.weight, found.weight);
+    worst.output = std::max(worst.output, found.output);
   }
   std::array<char, 64> weight{};
   std::array<char, 64> output{};
-  std::snprintf(weight.data(), weight.size(), "%.1e", weight_difference);
-  std::snprintf(output.data(), output.size(), "%.1e", output_difference);
-  return text + "Checked: the engine (float32, " + name_of(current_isa()) +
+  std::snprintf(weight.data(), weight.size(), "%.1e", worst.weight);
+  std::snprintf(output.data(), output.size(), "%.1e", worst.output);
+  return text + "Checked: the engine (" + name_of(request.type) + ", " + name_of(current_isa()) +
          ") gives the same weights to within " + weight.data() + " and the same output to within " +
-         output.data() + ".\n";
+         output.data() +
+         (request.type == DataType::kBFloat16
+              ? ": it rounds weights to bfloat16 before they meet the values"
+              : "") +
+         ".\n";
 }
 
 }  // namespace fovea

@@ -2,271 +2,227 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <limits>
 #include <utility>
 
+#include "app/attend_reader.h"
+#include "app/attend_run.h"
 #include "fovea/error.h"
 
 namespace fovea {
 namespace {
 
-constexpr std::int64_t kMaxSize = std::numeric_limits<std::int32_t>::max();  // indices are int32
-
 using Shape = std::vector<std::int64_t>;
 
-NpyArray open_array(const std::string& path) {
-  NpyArray array = read_npy(path == "-" ? FileBytes::standard_input() : FileBytes::open(path));
-  for (const std::int64_t size : array.header.shape) {
-    if (size > kMaxSize) {
-      throw Error(array.name() + ": has shape " + shape_text(array.header.shape) +
-                  "; a size may be at most " + std::to_string(kMaxSize));
-    }
+// One of q, k and v as it was read.
+struct Given {
+  std::string name;  // of its file
+  Shape shape;
+  bool packed = false;
+
+  std::int64_t width() const { return shape.back(); }
+  std::int64_t rows() const { return packed ? shape[0] : shape[shape.size() - 2]; }
+  std::int64_t heads() const {
+    return packed ? shape[1] : shape.size() >= 3 ? shape[shape.size() - 3] : 1;
   }
-  return array;
-}
-
-bool is_float(NpyType type) {
-  return type == NpyType::kFloat16 || type == NpyType::kFloat32 || type == NpyType::kFloat64;
-}
-
-std::string several(std::int64_t count, const char* one, const char* many) {
-  return std::to_string(count) + " " + (count == 1 ? one : many);
-}
-
-// How to make `type` of an array, for a message.
-std::string save_as(const std::string& letter, const char* type) {
-  return "numpy.save('" + letter + ".npy', " + letter + ".astype('" + type + "'))";
-}
-
-// Fills the engine's four dimensions from the right: what the file lacks on the left is 1.
-View four_dimensions(const void* data, DataType type, const Shape& shape) {
-  View view;
-  view.data = data;
-  view.type = type;
-  view.rank = kMaxRank;
-  std::int64_t step = 1;
-  for (std::size_t n = 0; n < static_cast<std::size_t>(kMaxRank); ++n) {
-    const std::size_t d = static_cast<std::size_t>(kMaxRank) - 1 - n;
-    view.shape[d] = n < shape.size() ? shape[shape.size() - 1 - n] : 1;
-    view.strides[d] = step;
-    step *= std::max<std::int64_t>(view.shape[d], 1);
-  }
-  return view;
-}
-
-// Something to point at when there is no data: a view without a pointer would mean "not given".
-const float kNothing = 0;
-
-class Reader {
- public:
-  explicit Reader(AttendArrays* arrays) : arrays_(*arrays) {}
-
-  // q, k, v and bias. `minus_infinity`: it is a word of its own there (hidden), not worth a note.
-  View floats(const std::string& path, const std::string& letter, bool minus_infinity) {
-    const NpyArray& array = arrays_.files.emplace_back(open_array(path));
-    const NpyHeader& header = array.header;
-    if (!is_float(header.type)) {
-      throw Error(array.name() + ": holds " + name_of(header.type) + ", but " + letter +
-                  " is floats; save it as such, as in " + save_as(letter, "float32"));
-    }
-    const float* data = &kNothing;
-    if (header.count > 0)
-      data = header.type == NpyType::kFloat32 && array.is_plain()
-                 ? reinterpret_cast<const float*>(array.data())
-                 : copied(array);
-    note_not_finite(array, data, minus_infinity);
-    return four_dimensions(data, DataType::kFloat32, header.shape);
-  }
-
-  View mask(const std::string& path) {
-    const NpyArray& array = arrays_.files.emplace_back(open_array(path));
-    const NpyHeader& header = array.header;
-    if (header.type != NpyType::kBool && header.type != NpyType::kUInt8) {
-      throw Error(array.name() + ": holds " + name_of(header.type) +
-                  ", but a mask is bool (true: may see); save it as such, as in " +
-                  save_as("mask", "bool") + ". Numbers to add to the scores go to --bias");
-    }
-    for (std::int64_t i = 0; i < header.count; ++i) {
-      if (std::to_integer<unsigned>(array.data()[i]) > 1) {
-        throw Error(array.name() + ": holds a byte of " +
-                    std::to_string(std::to_integer<unsigned>(array.data()[i])) +
-                    ", but a mask is 0 (hidden) or 1 (may see); save it as bool, as in " +
-                    save_as("mask", "bool"));
-      }
-    }
-    if (header.count == 0) return four_dimensions(&kNothing, DataType::kBool, header.shape);
-    if (array.is_plain()) return four_dimensions(array.data(), DataType::kBool, header.shape);
-    std::vector<std::int64_t> values(static_cast<std::size_t>(header.count));
-    copy_to_int64(array, values.data());
-    AlignedArray<bool>& copy = arrays_.flags.emplace_back(aligned_array<bool>(values.size()));
-    for (std::size_t i = 0; i < values.size(); ++i) copy[i] = values[i] != 0;
-    note_copy(array);
-    return four_dimensions(copy.get(), DataType::kBool, header.shape);
-  }
-
-  // [B] lengths in [0, limit]; `letter` names the limit's size.
-  std::vector<std::int32_t> lengths(const std::string& path, std::int64_t limit, char letter) {
-    const NpyArray array = open_array(path);
-    const NpyHeader& header = array.header;
-    if (header.type != NpyType::kInt32 && header.type != NpyType::kInt64) {
-      throw Error(array.name() + ": holds " + name_of(header.type) +
-                  ", but lengths are int32 or int64; save them as such, as in " +
-                  save_as("lengths", "int32"));
-    }
-    const std::int64_t sequences = arrays_.sizes.B;
-    const bool fits = header.shape == Shape{sequences} || (sequences == 1 && array.rank() == 0);
-    if (!fits) {
-      throw Error(
-          array.name() + ": has shape " + shape_text(header.shape) + ", but there " +
-          (sequences == 1 ? "is 1 sequence" : "are " + several(sequences, "", "sequences")) +
-          ": one length each, [" + std::to_string(sequences) + "]");
-    }
-    std::vector<std::int64_t> values(static_cast<std::size_t>(header.count));
-    copy_to_int64(array, values.data());
-    std::vector<std::int32_t> result;
-    for (const std::int64_t value : values) {
-      if (value < 0 || value > limit) {
-        throw Error(array.name() + ": length " + std::to_string(value) + " of sequence " +
-                    std::to_string(result.size()) + " is not in [0, " + std::to_string(limit) +
-                    "] (" + letter + " = " + std::to_string(limit) + ")");
-      }
-      result.push_back(static_cast<std::int32_t>(value));
-    }
-    return result;
-  }
-
- private:
-  const float* copied(const NpyArray& array) {
-    const auto count = static_cast<std::size_t>(array.header.count);
-    AlignedArray<float>& copy = arrays_.floats.emplace_back(aligned_array<float>(count));
-    copy_to_float(array, copy.get());
-    note_copy(array);
-    return copy.get();
-  }
-
-  void note_copy(const NpyArray& array) {
-    if (!array.header.fortran_order || array.is_plain()) return;
-    arrays_.notes.push_back(array.name() + ": is in Fortran order; copied once to rows (" +
-                            "numpy.ascontiguousarray before numpy.save spares the copy)");
-  }
-
-  void note_not_finite(const NpyArray& array, const float* data, bool minus_infinity) {
-    const std::int64_t count = array.header.count;
-    std::int64_t found = 0;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const bool word = minus_infinity && data[i] == -std::numeric_limits<float>::infinity();
-      found += std::isfinite(data[i]) || word ? 0 : 1;
-    }
-    if (found == 0) return;
-    std::string note = array.name() + ": " + std::to_string(found) + " of " +
-                       several(count, "value is", "values are") + " NaN or infinite" +
-                       "; what sees one of them becomes NaN";
-    if (array.header.type == NpyType::kFloat64) {
-      std::int64_t overflow = 0;
-      for (std::int64_t i = 0; i < count; ++i) {
-        double value;
-        std::memcpy(&value, array.data() + i * 8, sizeof value);
-        overflow += std::isfinite(value) && !std::isfinite(static_cast<float>(value)) ? 1 : 0;
-      }
-      if (overflow > 0) note += " (" + std::to_string(overflow) + " of them beyond float32)";
-    }
-    arrays_.notes.push_back(note);
-  }
-
-  AttendArrays& arrays_;
+  std::string text() const { return shape_text(shape); }
 };
 
-const Shape& shape_of(const AttendArrays& arrays, std::size_t file) {
-  return arrays.files[file].header.shape;
+struct AllGiven {
+  Given q, k, v;
+  bool has_values = true;
+
+  std::string text() const {
+    return " (q " + q.text() + ", k " + k.text() + (has_values ? ", v " + v.text() : "") + ")";
+  }
+};
+
+void check_packed_rank(const Given& array, const char* letter, const char* option,
+                       const char* shape, const char* plain_shape) {
+  const auto one_head = [&] {
+    return array.shape.size() == 2 ? "; of one head, numpy.save('" + std::string(letter) +
+                                         ".npy', " + letter + "[:, None])"
+                                   : "";
+  };
+  if (array.packed && array.shape.size() != 3) {
+    throw Error(array.name + ": has shape " + array.text() + ", but with " + option + " " + letter +
+                " is " + shape + ", all sequences end to end" + one_head());
+  }
+  if (!array.packed && array.shape.size() != 4) {
+    throw Error(array.name + ": has shape " + array.text() + ", but " + letter + " is " +
+                plain_shape + " where only the other side is packed; or give " + option + " too");
+  }
 }
 
-void check_ranks(const AttendArrays& arrays) {
-  const Shape& q = shape_of(arrays, 0);
-  if (q.size() < 2 || q.size() > 4) {
-    throw Error(arrays.files[0].name() + ": has shape " + shape_text(q) +
+void check_ranks(const AllGiven& given) {
+  const Given& q = given.q;
+  const Given& k = given.k;
+  const Given& v = given.v;
+  if (q.packed || k.packed) {
+    check_packed_rank(q, "q", "--query-offsets", "[T, H, D]", "[B, H, N, D]");
+    check_packed_rank(k, "k", "--key-offsets", "[S, G, D]", "[B, G, M, D]");
+    if (given.has_values) check_packed_rank(v, "v", "--key-offsets", "[S, G, E]", "[B, G, M, E]");
+    return;
+  }
+  if (q.shape.size() < 2 || q.shape.size() > 4) {
+    throw Error(q.name + ": has shape " + q.text() +
                 ", but q is [N, D], [H, N, D] or [B, H, N, D]");
   }
-  for (std::size_t file : {1u, 2u}) {
-    const Shape& other = shape_of(arrays, file);
-    if (other.size() == q.size()) continue;
-    throw Error("attend: " + std::string(file == 1 ? "k" : "v") + " is " + shape_text(other) +
-                " but q is " + shape_text(q) + ": q, k and v need the same number of dimensions");
-  }
+  const auto check = [&](const char* letter, const Given& other) {
+    if (other.shape.size() == q.shape.size()) return;
+    throw Error("attend: " + std::string(letter) + " is " + other.text() + " but q is " + q.text() +
+                ": q, k and v need the same number of dimensions");
+  };
+  check("k", k);
+  if (given.has_values) check("v", v);
 }
 
 // k against q and v against k, in the reader's own shapes.
-void check_shapes(const AttendArrays& arrays) {
-  const Shape& q = shape_of(arrays, 0);
-  const Shape& k = shape_of(arrays, 1);
-  const Shape& v = shape_of(arrays, 2);
-  const std::size_t last = q.size() - 1;
-  const std::string width = std::to_string(q[last]);
-  const std::string rows = "fovea takes keys as rows [M, " + width + "]";
-  if (k[last] != q[last]) {
-    const std::string found = "attend: k is " + shape_text(k) + " but q has width " + width;
-    throw Error(k[last - 1] == q[last] ? found + ": did you pass k transposed? " + rows
-                                       : found + "; " + rows);
+void check_shapes(const AllGiven& given) {
+  const auto& [q, k, v, has_values] = given;
+  const std::string width = std::to_string(q.width());
+  const auto rows_of = [](const Given& array, const char* letter, const std::string& size) {
+    return array.packed ? std::string("[S, G, ") + size + "]"
+                        : std::string("[") + letter + ", " + size + "]";
+  };
+  const std::string rows = "fovea takes keys as rows " + rows_of(k, "M", width);
+  if (k.width() != q.width()) {
+    const std::string found = "attend: k is " + k.text() + " but q has width " + width;
+    throw Error(!k.packed && k.rows() == q.width() ? found + ": did you pass k transposed? " + rows
+                                                   : found + "; " + rows);
   }
-  if (v[last - 1] != k[last - 1]) {
-    const std::string keys = std::to_string(k[last - 1]);
-    const std::string found = "attend: v is " + shape_text(v) + " but k has " + keys + " keys";
-    const std::string wanted = "fovea takes values as rows [" + keys + ", E]";
-    throw Error(v[last] == k[last - 1] ? found + ": did you pass v transposed? " + wanted
-                                       : found + "; " + wanted);
+  if (has_values && v.rows() != k.rows()) {
+    const std::string keys = std::to_string(k.rows());
+    const std::string found = "attend: v is " + v.text() + " but k has " + keys + " keys";
+    const std::string wanted =
+        "fovea takes values as rows " + (k.packed ? "[" + keys + ", G, E]" : "[" + keys + ", E]");
+    throw Error(!k.packed && v.width() == k.rows()
+                    ? found + ": did you pass v transposed? " + wanted
+                    : found + "; " + wanted);
   }
-  const std::string all =
-      " (q " + shape_text(q) + ", k " + shape_text(k) + ", v " + shape_text(v) + ")";
-  if (q[last] == 0 || v[last] == 0) throw Error("attend: a width is 0" + all);
-  if (last >= 2) {
-    if (v[last - 2] != k[last - 2]) throw Error("attend: k and v differ in heads" + all);
-    const std::int64_t H = q[last - 2];
-    const std::int64_t G = k[last - 2];
-    if (H == 0 || G == 0) throw Error("attend: there are no heads" + all);
-    if (H % G != 0) {
-      throw Error("attend: " + several(H, "query head", "query heads") + " cannot share " +
-                  several(G, "key head", "key heads") +
-                  "; the first must be a multiple of the second" + all);
-    }
+  const std::string all = given.text();
+  if (q.width() == 0 || (has_values && v.width() == 0)) throw Error("attend: a width is 0" + all);
+  if (has_values && v.heads() != k.heads()) throw Error("attend: k and v differ in heads" + all);
+  const std::int64_t H = q.heads();
+  const std::int64_t G = k.heads();
+  if (H == 0 || G == 0) throw Error("attend: there are no heads" + all);
+  if (H % G != 0) {
+    throw Error("attend: " + several(H, "query head", "query heads") + " cannot share " +
+                several(G, "key head", "key heads") +
+                "; the first must be a multiple of the second" + all);
   }
-  if (last == 3 && (k[0] != q[0] || v[0] != q[0])) throw Error("attend: the batches differ" + all);
+  if (q.shape.size() < 4 && k.shape.size() < 4) return;
+  const bool keys_differ = has_values && !k.packed && v.shape[0] != k.shape[0];
+  if (keys_differ || (!q.packed && !k.packed && k.shape[0] != q.shape[0])) {
+    throw Error("attend: the batches differ" + all);
+  }
 }
 
-// Whether `view`, filled with 1 on the left, broadcasts to the scores.
-void check_broadcast(const AttendArrays& arrays, const NpyArray& array) {
-  const AttendSizes& sizes = arrays.sizes;
-  const Shape scores = {sizes.B, sizes.H, sizes.N, sizes.M};
-  const Shape& shape = array.header.shape;
+// Whether the last file, filled with 1 on the left, broadcasts to the scores.
+void check_broadcast(const AttendArrays& arrays) {
+  const AttendSizes& s = arrays.sizes;
+  const Shape scores = {s.B, s.H, s.N, s.M};
+  const Shape& shape = last_file(arrays).header.shape;
   bool fits = shape.size() <= scores.size();
   for (std::size_t n = 1; fits && n <= shape.size(); ++n) {
     const std::int64_t size = shape[shape.size() - n];
     fits = size == 1 || size == scores[scores.size() - n];
   }
   if (fits) return;
-  throw Error(array.name() + ": has shape " + shape_text(shape) +
+  const bool packed = arrays.packed_queries() || arrays.packed_keys();
+  const auto left = static_cast<std::ptrdiff_t>(packed ? 0 : kMaxRank - arrays.rank);
+  throw Error(last_file(arrays).name() + ": has shape " + shape_text(shape) +
               ", which does not broadcast to the scores " +
-              shape_text(ranked(arrays, {sizes.N, sizes.M})) + " (queries, keys last)");
+              shape_text(Shape(scores.begin() + left, scores.end())) + " (queries, keys last" +
+              (packed ? "; packed: of the longest sequence" : "") + ")");
 }
 
 void check_rows(const AttendArrays& arrays, const std::vector<std::int32_t>& rows) {
+  const std::int64_t queries = arrays.packed_queries() ? arrays.sizes.T : arrays.sizes.N;
   for (const std::int32_t query : rows) {
-    if (query >= 0 && query < arrays.sizes.N) continue;
+    if (query >= 0 && query < queries) continue;
     throw Error("attend: --rows asks for query " + std::to_string(query) + ", but there " +
-                (arrays.sizes.N == 1 ? "is 1 query (0)"
-                 : arrays.sizes.N == 0
-                     ? "are none"
-                     : "are " + std::to_string(arrays.sizes.N) + " queries (0 to " +
-                           std::to_string(arrays.sizes.N - 1) + ")"));
+                (queries == 1   ? "is 1 query (0)"
+                 : queries == 0 ? "are none"
+                                : "are " + std::to_string(queries) + " queries (0 to " +
+                                      std::to_string(queries - 1) + ")"));
   }
 }
 
-std::size_t product(std::initializer_list<std::int64_t> sizes) {
-  std::int64_t result = 1;
-  for (const std::int64_t size : sizes) {
-    if (__builtin_mul_overflow(result, size, &result))
-      throw Error("attend: the result is too large");
+void check_part(const AttendArrays& arrays, const Options& options) {
+  const std::int64_t M = arrays.sizes.M;
+  const std::int64_t last = std::max(options.key_begin.value_or(0), options.key_end.value_or(0));
+  if (last <= M) return;
+  throw Error("attend: --keys goes to " + std::to_string(last) + ", but there " +
+              (M == 1 ? "is 1 key" : "are " + std::to_string(M) + " keys") +
+              (arrays.packed_keys() ? " in the longest sequence" : ""));
+}
+
+std::int64_t longest(const std::vector<std::int32_t>& offsets) {
+  std::int64_t result = 0;
+  for (std::size_t b = 1; b < offsets.size(); ++b) {
+    result = std::max<std::int64_t>(result, offsets[b] - offsets[b - 1]);
   }
-  return static_cast<std::size_t>(result);
+  return result;
+}
+
+// Offsets, where there are any, and the sizes that follow from them.
+void read_sizes(const AttendRequest& request, const AllGiven& given, AttendReader* reader,
+                AttendArrays* arrays) {
+  const auto& [q, k, v, has_values] = given;
+  AttendSizes& s = arrays->sizes;
+  arrays->rank = static_cast<int>(q.shape.size());
+  s.H = q.heads();
+  s.G = k.heads();
+  s.N = q.rows();
+  s.M = k.rows();
+  s.D = q.width();
+  if (has_values) s.E = v.width();
+  if (q.packed) {
+    arrays->query_offsets = reader->offsets(request.query_offsets, q.rows(), "q");
+    arrays->inputs.query_offsets = arrays->query_offsets;
+    s.T = q.rows();
+    s.N = longest(arrays->query_offsets);
+  }
+  if (k.packed) {
+    arrays->key_offsets = reader->offsets(request.key_offsets, k.rows(), "k");
+    arrays->inputs.key_offsets = arrays->key_offsets;
+    s.S = k.rows();
+    s.M = longest(arrays->key_offsets);
+  }
+  const auto sequences = [](const Given& array, const std::vector<std::int32_t>& offsets) {
+    if (array.packed) return static_cast<std::int64_t>(offsets.size()) - 1;
+    return array.shape.size() == 4 ? array.shape[0] : std::int64_t{1};
+  };
+  s.B = sequences(q, arrays->query_offsets);
+  const std::int64_t of_keys = sequences(k, arrays->key_offsets);
+  if (of_keys == s.B) return;
+  const auto told = [](const Given& array, const char* option) {
+    return array.packed ? " by " + std::string(option) : " by its shape " + array.text();
+  };
+  throw Error("attend: q has " + several(s.B, "sequence", "sequences") +
+              told(q, "--query-offsets") + " but k has " + std::to_string(of_keys) +
+              told(k, "--key-offsets"));
+}
+
+void read_slopes(const std::string& given, AttendReader* reader, AttendArrays* arrays) {
+  const std::int64_t H = arrays->sizes.H;
+  arrays->slopes = given == kAlibiAuto ? alibi_slopes(H) : reader->slopes(given);
+  const auto rows = static_cast<std::int64_t>(arrays->slopes.size()) / H;
+  // With no sequences there are no slopes and nothing to compute.
+  if (rows > 0) arrays->inputs.alibi_slopes = View(arrays->slopes.data(), {rows, H});
+}
+
+void read_lse(const std::string& path, AttendReader* reader, AttendArrays* arrays) {
+  const View whole = reader->lse(path);
+  const Shape wanted = shape_of_queries(*arrays);
+  const Shape& shape = last_file(*arrays).header.shape;
+  if (shape != wanted) {
+    throw Error(last_file(*arrays).name() + ": has shape " + shape_text(shape) +
+                ", but the lse that attend --lse stores for this q is " + shape_text(wanted));
+  }
+  const AttendSizes& s = arrays->sizes;
+  const auto* const data = static_cast<const float*>(whole.data);
+  arrays->lse = arrays->packed_queries() ? View(data, {s.T, s.H}) : View(data, {s.B, s.H, s.N});
 }
 
 }  // namespace
@@ -276,81 +232,59 @@ double scale_of(const Options& options, std::int64_t width) {
                        : 1 / std::sqrt(static_cast<double>(width));
 }
 
-std::vector<std::int64_t> ranked(const AttendArrays& arrays, std::vector<std::int64_t> last) {
-  if (arrays.rank >= 3) last.insert(last.begin(), arrays.sizes.H);
-  if (arrays.rank >= 4) last.insert(last.begin(), arrays.sizes.B);
-  return last;
+std::vector<float> alibi_slopes(std::int64_t heads) {
+  std::int64_t power = 1;
+  while (power <= heads / 2) power *= 2;
+  std::vector<float> slopes;
+  for (std::int64_t h = 0; h < heads; ++h) {
+    const double steps = h < power ? 8.0 * static_cast<double>(h + 1)
+                                   : 4.0 * static_cast<double>(2 * (h - power) + 1);
+    slopes.push_back(static_cast<float>(std::exp2(-steps / static_cast<double>(power))));
+  }
+  return slopes;
 }
 
 AttendArrays read_attend(const AttendRequest& request) {
   AttendArrays arrays;
-  arrays.files.reserve(5);  // q, k, v, mask, bias: references to them stay good
-  Reader reader(&arrays);
+  arrays.files.reserve(6);  // q, k, v, mask, bias, lse: references to them stay good
+  AttendReader reader(&arrays);
   Inputs& inputs = arrays.inputs;
-  inputs.q = reader.floats(request.q, "q", false);
-  inputs.k = reader.floats(request.k, "k", false);
-  inputs.v = reader.floats(request.v, "v", false);
-  check_ranks(arrays);
-  check_shapes(arrays);
-  arrays.rank = static_cast<int>(shape_of(arrays, 0).size());
-  arrays.sizes = {inputs.q.size(0), inputs.q.size(1), inputs.k.size(1), inputs.q.size(2),
-                  inputs.k.size(2), inputs.q.size(3), inputs.v.size(3)};
+  AllGiven given;
+  given.has_values = request.from_lse.empty();
+  const auto read = [&](const std::string& path, const char* letter, bool packed, Given* array) {
+    const View view = reader.numbers(path, letter, request.type, packed ? 3 : 4);
+    *array = {last_file(arrays).name(), last_file(arrays).header.shape, packed};
+    return view;
+  };
+  const bool packed_keys = !request.key_offsets.empty();
+  inputs.q = read(request.q, "q", !request.query_offsets.empty(), &given.q);
+  inputs.k = read(request.k, "k", packed_keys, &given.k);
+  if (given.has_values) inputs.v = read(request.v, "v", packed_keys, &given.v);
+  check_ranks(given);
+  check_shapes(given);
+  read_sizes(request, given, &reader, &arrays);
+  const AttendSizes& s = arrays.sizes;
   if (!request.key_lengths.empty()) {
-    arrays.key_lengths = reader.lengths(request.key_lengths, arrays.sizes.M, 'M');
+    arrays.key_lengths = reader.lengths(request.key_lengths, arrays.key_offsets, s.M, 'M');
     inputs.key_lengths = arrays.key_lengths;
   }
   if (!request.query_lengths.empty()) {
-    arrays.query_lengths = reader.lengths(request.query_lengths, arrays.sizes.N, 'N');
+    arrays.query_lengths = reader.lengths(request.query_lengths, arrays.query_offsets, s.N, 'N');
     inputs.query_lengths = arrays.query_lengths;
   }
   if (!request.mask.empty()) {
     inputs.mask = reader.mask(request.mask);
-    check_broadcast(arrays, arrays.files.back());
+    check_broadcast(arrays);
   }
   if (!request.bias.empty()) {
-    inputs.bias = reader.floats(request.bias, "bias", true);
-    check_broadcast(arrays, arrays.files.back());
+    inputs.bias = reader.bias(request.bias);
+    check_broadcast(arrays);
   }
+  if (!request.alibi.empty()) read_slopes(request.alibi, &reader, &arrays);
+  if (!request.from_lse.empty()) read_lse(request.from_lse, &reader, &arrays);
   check_rows(arrays, request.rows);
+  check_part(arrays, request.options);
   return arrays;
-}
-
-AttendResult run_attend(const AttendArrays& arrays, const AttendRequest& request,
-                        Threads& threads) {
-  const AttendSizes& s = arrays.sizes;
-  AttendResult result;
-  Inputs inputs = arrays.inputs;
-  Outputs outputs;
-  result.out.resize(product({s.B, s.H, s.N, s.E}));
-  result.lse.resize(product({s.B, s.H, s.N}));
-  if (request.top > 0) {
-    result.top = std::min(request.top, std::max<std::int64_t>(s.M, 1));
-    result.top_index.resize(product({s.B, s.H, s.N, result.top}));
-    result.top_weight.resize(result.top_index.size());
-    outputs.top_index = MutableView(result.top_index.data(), {s.B, s.H, s.N, result.top});
-    outputs.top_weight = MutableView(result.top_weight.data(), {s.B, s.H, s.N, result.top});
-  }
-  if (request.received) {
-    result.received.resize(product({s.B, s.H, s.M}));
-    outputs.received = MutableView(result.received.data(), {s.B, s.H, s.M});
-  }
-  if (request.entropy) {
-    result.entropy.resize(product({s.B, s.H, s.N}));
-    outputs.entropy = MutableView(result.entropy.data(), {s.B, s.H, s.N});
-  }
-  if (!request.rows.empty()) {
-    result.row_queries = request.rows;
-    const auto kept = static_cast<std::int64_t>(request.rows.size());
-    result.rows.resize(product({s.B, s.H, kept, s.M}));
-    outputs.rows = MutableView(result.rows.data(), {s.B, s.H, kept, s.M});
-    inputs.row_queries = result.row_queries;
-  }
-  // Without queries nothing is left to compute; what keys received is the zeros that are there.
-  if (s.B == 0 || s.N == 0) return result;
-  outputs.out = MutableView(result.out.data(), {s.B, s.H, s.N, s.E});
-  outputs.lse = MutableView(result.lse.data(), {s.B, s.H, s.N});
-  attend(inputs, request.options, outputs, threads);
-  return result;
 }
 
 }  // namespace fovea

@@ -4,18 +4,20 @@
 
 #include <string>
 
-#include "app/attend_files.h"
+#include "app/attend_run.h"
 
 namespace fovea {
 
 // Values that are still pleasant to read on a screen; more of them belong in a file.
 inline constexpr std::int64_t kMaxPrinted = 1000;
 
-// out, a row a line and a comment line above every head: numpy.loadtxt reads it.
+// out, a row a line and a comment line above every head (packed: of every sequence): numpy.loadtxt reads
+// it.
 std::string out_text(const AttendArrays& arrays, const AttendResult& result);
 
 // The highlights for people: the first lines of each, and how many more there are.
-std::string highlights_text(const AttendArrays& arrays, const AttendResult& result);
+std::string highlights_text(const AttendArrays& arrays, const AttendRequest& request,
+                            const AttendResult& result);
 
 // The highlights whole, as docs/attend.md describes them.
 std::string highlights_json(const AttendArrays& arrays, const AttendRequest& request,

@@ -21,8 +21,8 @@ using kernels::Row;
 using kernels::Sweep;
 
 // Queries whose column sums are added up one after another. The sums of chunks are then added in
-// order, so that the result does not depend on threads. A multiple of kQueries.
-constexpr std::int64_t kChunk = 3 * kQueries;
+// order, so that the result does not depend on threads.
+constexpr std::int64_t kChunk = 1152;
 
 // Multiply-adds of one task at least: about 20 microseconds, so that taking a task costs nothing.
 constexpr std::int64_t kGrain = 1 << 20;
@@ -120,6 +120,16 @@ void spread(std::int64_t items, std::int64_t cost, Threads& threads, const F& f)
   });
 }
 
+// Queries of one sweep: many, so that keys are packed rarely, but so that the rows' state stays within half
+// of a small L2, and that there are some tasks for each thread. Bits do not depend on it.
+std::int64_t queries_of_sweep(const Call& call, std::int64_t heads, int threads) {
+  const attention::Sizes& z = call.z;
+  std::int64_t queries = kQueries;
+  while (queries > 96 && queries * (z.D + z.E + 40) > (1 << 17)) queries /= 2;
+  while (queries > 96 && z.B * heads * parts(z.N, queries) < 4 * threads) queries /= 2;
+  return queries;
+}
+
 // How many query heads of one key head share a sweep: more than one only where a head alone has few
 // queries (decoding), and not so many that threads stand idle.
 std::int64_t heads_together(const Call& call, int threads) {
@@ -138,7 +148,8 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
   const std::int64_t group = z.H / z.G;
   const std::int64_t together = heads_together(call, threads.count());
   const std::int64_t heads = z.G * parts(group, together);
-  const std::vector<Span> spans = spans_of(call, kQueries);
+  const std::int64_t queries = queries_of_sweep(call, heads, threads.count());
+  const std::vector<Span> spans = spans_of(call, queries);
   const auto item_at = [&](std::int64_t at) {
     const Span& span = spans[static_cast<std::size_t>(at / heads)];
     const std::int64_t part = at % heads % parts(group, together);
@@ -147,7 +158,7 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
     return Item{span.b, h, std::min(together, group - part * together), span.i, span.count};
   };
   const std::int64_t items = heads * static_cast<std::int64_t>(spans.size());
-  const std::int64_t cost = std::min<std::int64_t>(z.N, kQueries) * together * z.M * (z.D + z.E);
+  const std::int64_t cost = std::min(z.N, queries) * together * z.M * (z.D + z.E);
   const std::int64_t cuts = kernels::part_count(z.M);
   if (z.N > kernels::kFewQueries || cuts < 2 || items >= 2 * threads.count()) {
     spread(items, cost, threads,

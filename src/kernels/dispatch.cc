@@ -16,8 +16,10 @@ std::int64_t partial_size(const Sweep& sweep, int rows, std::int64_t end) {
 std::int64_t part_count(std::int64_t end) { return parts_of(end); }
 
 int rows_that_fit(std::int64_t keys) {
+  constexpr std::int64_t kMostKept =
+      384;  // more would not stay in L3, and packing is cheap by then
   const std::int64_t rows = kKeptWeights / rounded_up(larger(keys, 1), kKeys);
-  const std::int64_t tiles = larger(2, smaller(kQueries, rows) / kMostTileRows);
+  const std::int64_t tiles = larger(2, smaller(kMostKept, rows) / kMostTileRows);
   return static_cast<int>(tiles * kMostTileRows);
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 // One row's sums over one part, in the memory of partials.
 struct Partial {
-  float* head;  // base, limit
+  float* head;  // base, limit, anchor
   float* total;
   float* spread;
   float* sums;
@@ -43,6 +43,7 @@ inline void put_partials(const State& s, float* partials, std::int64_t part) {
     const Partial p = partial_at(s, partials, part, r);
     p.head[0] = s.w.base[r];
     p.head[1] = s.w.limit[r];
+    p.head[2] = s.w.anchor[r];
     copy(s.w.total + r * kLanes, p.total, kLanes);
     if (s.a.entropy) copy(s.w.spread + r * kLanes, p.spread, kLanes);
     copy(s.w.sums + r * s.w.value_step, p.sums, s.w.value_step);
@@ -54,20 +55,28 @@ inline void put_partials(const State& s, float* partials, std::int64_t part) {
   }
 }
 
-// The best keys of a part, which all have higher indices than those kept so far.
+// The best keys of a part, which all have higher indices than those kept so far. Ranks of factored keys
+// are counted from the anchor of their part, and so begin anew.
 inline void absorb_top(const State& s, int r, const Partial& p) {
   const Kept kept = kept_of(s, r);
   for (std::int64_t i = 0; i < kept.count && p.rank[i] != kHidden; ++i) {
-    insert(kept, {all(p.rank[i]), all(p.score[i]), all(p.index[i])});
+    Floats rank = all(p.rank[i]);
+    if (s.a.factor != nullptr) {
+      const float factor =
+          s.a.factor[index_at({p.rank, p.score, p.index, kept.count}, i) * s.a.factor_step];
+      rank = fma(all(p.score[i]) - all(s.w.anchor[r]), all(s.unit), all(log2_of(factor)));
+    }
+    insert(kept, {rank, all(p.score[i]), all(p.index[i])});
   }
 }
 
 inline void absorb_partial(const State& s, int r, const Partial& p) {
+  const bool nothing_yet = s.w.limit[r] == kHidden;
+  if (nothing_yet) s.w.anchor[r] = p.head[2];
   if (s.a.top > 0) absorb_top(s, r, p);
   float* total = s.w.total + r * kLanes;
   float* spread = s.w.spread + r * kLanes;
   float* sums = s.w.sums + r * s.w.value_step;
-  const bool nothing_yet = s.w.limit[r] == kHidden;
   // NaN scores set no limit, but are in the sums.
   if (p.head[1] == kHidden && sum_of(load(p.total)) == 0) return;
   if (s.a.known) {

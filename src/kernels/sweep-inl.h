@@ -54,9 +54,7 @@ inline void prepare(State& s, std::int64_t begin) {
   }
   if (a.top > 0 && a.factor != nullptr) {
     for (std::int64_t j = 0; j < s.block.keys; ++j) {
-      // A factor of 0 ranks last, but it ranks.
-      const float factor = a.factor[(begin + j) * a.factor_step];
-      s.w.factors[j] = factor > 0 ? log2f(factor) : -1e30f;
+      s.w.factors[j] = log2_of(a.factor[(begin + j) * a.factor_step]);
     }
     for (std::int64_t j = s.block.keys; j < kKeys; ++j) s.w.factors[j] = 0;
   }

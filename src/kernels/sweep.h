@@ -12,9 +12,10 @@
 
 namespace fovea::kernels {
 
-// Rows of one sweep at most. A sweep packs each block of keys once: at D = E = 64 and 2,048 keys
-// that was 13 % of the time with 96 rows, and is 3 % with 384. Then the rows' own state is 250 KiB.
-inline constexpr int kQueries = 384;
+// Rows of one sweep at most. A sweep packs each block of keys once: at D = E = 64 and 2,048 keys that
+// was 13 % of the time with 96 rows, 3 % with 384. attention/ takes fewer where threads would stand idle or
+// the rows' own state (some D + E + 40 floats each) would not fit beside the block in L2.
+inline constexpr int kQueries = 768;
 
 // Keys of one block. Block edges lie at multiples of it, wherever a row's keys end: that is what
 // makes a row's bits independent of padding. 256 keys of D = E = 64 are 128 KiB, an eighth of a Zen
@@ -31,7 +32,7 @@ inline constexpr std::int64_t kPartKeys = 1024;
 
 // Weights that one sweep keeps at most, in floats (12 MiB), where it is asked for column sums or whole
 // rows: see rows_that_fit.
-inline constexpr std::int64_t kKeptWeights = std::int64_t{kQueries} * 8192;
+inline constexpr std::int64_t kKeptWeights = std::int64_t{384} * 8192;
 
 // Of q, k, v; and of out.
 enum class Number : std::uint8_t { kFloat32, kBFloat16, kFloat16 };

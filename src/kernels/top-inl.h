@@ -3,6 +3,8 @@
 // a time, cost twice as much, because nothing predicts where a key belongs.
 #pragma once
 
+#include <math.h>
+
 #include <cstdint>
 #include <cstring>
 
@@ -18,6 +20,9 @@ struct Kept {
   float* index;        // int32 in the memory of floats: it moves as floats do
   std::int64_t count;  // K
 };
+
+// Of a factor; one of 0 ranks last, but it ranks.
+inline float log2_of(float factor) { return factor > 0 ? log2f(factor) : -1e30f; }
 
 inline float bits_of(std::int32_t index) {
   float bits;

@@ -24,6 +24,7 @@
 #include "base/file.h"
 #include "base/npy.h"
 #include "base/random.h"
+#include "fovea/half.h"
 
 namespace {
 
@@ -347,6 +348,228 @@ TEST_F(AttendCli, MasksInFortranOrderAndAsBytes) {
   EXPECT_NE(slurp(folder_ / "o.npy"), slurp(folder_ / "wanted.npy"));  // the mask did hide
 }
 
+// The head's slope times how far a key is from the query's place, taken from the score.
+std::function<double(std::int64_t, std::int64_t, std::int64_t)> alibi(std::vector<double> slopes,
+                                                                      std::int64_t shift) {
+  return [slopes = std::move(slopes), shift](std::int64_t h, std::int64_t i, std::int64_t j) {
+    return -slopes[static_cast<std::size_t>(h)] * static_cast<double>(std::abs(i + shift - j));
+  };
+}
+
+TEST_F(AttendCli, AlibiFromAFileAndByItself) {
+  const auto q = put_random("q.npy", {6, 3, 4}, 1);
+  const auto k = put_random("k.npy", {2, 5, 4}, 2);
+  const auto v = put_random("v.npy", {2, 5, 4}, 3);
+  const std::vector<double> own = {1, 0, 0.5, -0.25, 2, 0.125};
+  put("s.npy", npy_bytes("<f8", {6}, raw(own)));
+  put("s1.npy", npy_bytes("<f8", {1, 6}, raw(own)));
+  for (const char* file : {"s.npy", "s1.npy"}) {
+    ASSERT_EQ(run(std::string("q.npy k.npy v.npy -o o.npy --alibi ") + file).code, 0);
+    expect_close(floats("o.npy"), Plain{6, 2, 3, 5, 4, 4, 0.5, {}, alibi(own, 2)}(q, k, v));
+  }
+  // Six heads: those of four, then every other one of eight.
+  const std::vector<double> usual = {0x1p-2, 0x1p-4, 0x1p-6, 0x1p-8, 0x1p-1, 0x1p-3};
+  ASSERT_EQ(
+      run("q.npy k.npy v.npy -o o.npy --alibi auto --causal=top-left --top 1 --highlights h.json")
+          .code,
+      0);
+  const auto sees = [](std::int64_t, std::int64_t i, std::int64_t j) { return j <= i; };
+  expect_close(floats("o.npy"), Plain{6, 2, 3, 5, 4, 4, 0.5, sees, alibi(usual, 0)}(q, k, v));
+  EXPECT_THAT(slurp(folder_ / "h.json"),
+              HasSubstr("\"alibi_slopes\": [\n      [0.25, 0.0625, 0.015625, 0.00390625, 0.5, "
+                        "0.125]]"));
+}
+
+TEST_F(AttendCli, PackedSequencesAreTheSameAlone) {
+  const std::vector<std::int64_t> query_offsets = {0, 3, 3, 5};
+  const std::vector<std::int64_t> key_offsets = {0, 4, 6, 11};
+  const auto q = put_random("q.npy", {5, 2, 4}, 1);
+  const auto k = put_random("k.npy", {11, 1, 4}, 2);
+  const auto v = put_random("v.npy", {11, 1, 3}, 3);
+  put("qo.npy", npy_bytes("<i8", {4}, raw(query_offsets)));
+  put("ko.npy", npy_bytes("<i4", {4}, raw<std::int32_t>({0, 4, 6, 11})));
+  const std::string packed = "q.npy k.npy v.npy --query-offsets qo.npy --key-offsets ko.npy ";
+  Ran ran = run(packed +
+                "-o o.npy --causal --lse l.npy --top 2 --received --entropy --rows 0,4 "
+                "--highlights h.json");
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  EXPECT_THAT(shape_of("o.npy"), ElementsAre(5, 2, 3));
+  EXPECT_THAT(shape_of("l.npy"), ElementsAre(5, 2));
+  const auto found = floats("o.npy");
+  for (const std::size_t b : {0u, 2u}) {
+    const auto part = [&](const std::vector<float>& all, const auto& offsets, std::int64_t heads,
+                          std::int64_t width, std::int64_t h) {
+      std::vector<float> values;
+      for (std::int64_t r = offsets[b]; r < offsets[b + 1]; ++r) {
+        const auto first = all.begin() + (r * heads + h) * width;
+        values.insert(values.end(), first, first + width);
+      }
+      return values;
+    };
+    const std::int64_t n = query_offsets[b + 1] - query_offsets[b];
+    const std::int64_t m = key_offsets[b + 1] - key_offsets[b];
+    const auto sees = [=](std::int64_t, std::int64_t i, std::int64_t j) { return j <= i + m - n; };
+    for (std::int64_t h = 0; h < 2; ++h) {
+      expect_close(part(found, query_offsets, 2, 3, h),
+                   Plain{1, 1, n, m, 4, 3, 0.5, sees, {}}(part(q, query_offsets, 2, 4, h),
+                                                          part(k, key_offsets, 1, 4, 0),
+                                                          part(v, key_offsets, 1, 3, 0)));
+    }
+  }
+  const std::string json = slurp(folder_ / "h.json");
+  for (const char* words : {"\"batch\": 3,\n  \"heads\": 2,\n  \"queries\": 3,\n  \"keys\": 5,",
+                            "\"query_offsets\": [0, 3, 3, 5],\n  \"key_offsets\": [0, 4, 6, 11]",
+                            "\"query\": [0, 4],"}) {
+    EXPECT_THAT(json, HasSubstr(words));
+  }
+  // Sequence 1 has keys and no queries; the last sequence's queries count from 0 on the screen.
+  ran = run(packed + "--causal --received --rows 4");
+  EXPECT_THAT(ran.out, HasSubstr("# sequence 2, head 1\n"));
+  EXPECT_THAT(ran.out, HasSubstr("  sequence 1, head 1, key 1:  0.000000\n"));
+  EXPECT_THAT(ran.out, HasSubstr("  sequence 2, head 1, query 1:  0."));
+  // Few new queries over packed keys: only one side is packed.
+  put_floats("q4.npy", {3, 2, 1, 4}, std::vector<float>(q.begin(), q.begin() + 24));
+  ASSERT_EQ(
+      run("q4.npy k.npy v.npy --key-offsets ko.npy -o o.npy --entropy --highlights h.json").code,
+      0);
+  EXPECT_THAT(shape_of("o.npy"), ElementsAre(3, 2, 1, 3));
+}
+
+TEST_F(AttendCli, APartOfTheKeys) {
+  const auto q = put_random("q.npy", {3, 4}, 1);
+  const auto k = put_random("k.npy", {6, 4}, 2);
+  const auto v = put_random("v.npy", {6, 4}, 3);
+  const std::vector<std::pair<std::string, std::pair<std::int64_t, std::int64_t>>> parts = {
+      {"1:4", {1, 4}}, {"2:", {2, 6}}, {":5", {0, 5}}, {"3:3", {3, 3}}};
+  for (const auto& [keys, part] : parts) {
+    ASSERT_EQ(run("q.npy k.npy v.npy --causal -o o.npy --keys " + keys).code, 0) << keys;
+    const auto [begin, end] = part;
+    const auto sees = [begin = begin, end = end](std::int64_t, std::int64_t i, std::int64_t j) {
+      return j >= begin && j < end && j <= i + 3;
+    };
+    expect_close(floats("o.npy"), Plain{1, 1, 3, 6, 4, 4, 0.5, sees, {}}(q, k, v));
+  }
+  ASSERT_EQ(run("q.npy k.npy v.npy --keys 1:4 -o o.npy --top 9 --highlights h.json").code, 0);
+  EXPECT_THAT(slurp(folder_ / "h.json"),
+              HasSubstr("\"causal\": \"none\",\n  \"key_begin\": 1,\n  \"key_end\": 4"));
+}
+
+TEST_F(AttendCli, TheTypeThatIsComputedWith) {
+  const auto q = put_random("q.npy", {4, 8}, 1);
+  const auto k = put_random("k.npy", {6, 8}, 2);
+  const auto v = put_random("v.npy", {6, 8}, 3);
+  // Files of float32 and of the type itself say the same; the output is float32.
+  const auto put_halves = [&](const std::string& name, const Shape& shape,
+                              const std::vector<float>& values) {
+    std::vector<std::uint16_t> halves;
+    std::vector<float> rounded;
+    for (const float value : values) {
+      const fovea::Float16 half(value);
+      halves.push_back(half.bits);
+      rounded.push_back(static_cast<float>(half));
+    }
+    put(name, npy_bytes("<f2", shape, raw(halves)));
+    return rounded;
+  };
+  const auto hq = put_halves("hq.npy", {4, 8}, q);
+  const auto hk = put_halves("hk.npy", {6, 8}, k);
+  const auto hv = put_halves("hv.npy", {6, 8}, v);
+  const double scale = 1 / std::sqrt(8.0);
+  ASSERT_EQ(run("q.npy k.npy v.npy --type float16 -o o.npy").code, 0);
+  ASSERT_EQ(run("hq.npy hk.npy hv.npy --type float16 -o h.npy").code, 0);
+  EXPECT_EQ(slurp(folder_ / "o.npy"), slurp(folder_ / "h.npy"));
+  expect_close(floats("o.npy"), Plain{1, 1, 4, 6, 8, 8, scale, {}, {}}(hq, hk, hv));
+  const auto brain = [](std::vector<float> values) {
+    for (float& value : values) value = static_cast<float>(fovea::BFloat16(value));
+    return values;
+  };
+  ASSERT_EQ(run("q.npy k.npy v.npy --type bfloat16 -o o.npy").code, 0);
+  const auto wanted = Plain{1, 1, 4, 6, 8, 8, scale, {}, {}}(brain(q), brain(k), brain(v));
+  const auto found = floats("o.npy");
+  double worst = 0;  // its weights have 8 bits too
+  for (std::size_t n = 0; n < wanted.size(); ++n) {
+    worst = std::max(worst, std::abs(static_cast<double>(found[n]) - wanted[n]));
+  }
+  EXPECT_LE(worst, 0x1p-8 * 3);
+  EXPECT_GT(worst, 1e-5);  // not float32
+  put_floats("big.npy", {6, 8}, std::vector<float>(48, 70000.0f));
+  EXPECT_EQ(run("q.npy k.npy big.npy --type float16").err,
+            "fovea attend: note: big.npy: 48 of 48 values are NaN or infinite; what sees one of "
+            "them becomes NaN (48 of them beyond float16)\n");
+  EXPECT_EQ(run("q.npy k.npy big.npy --type bfloat16").err, "");
+}
+
+// The same words, and numbers that differ by two in their last digit at most.
+void expect_alike(const std::string& found, const std::string& wanted) {
+  const std::regex number("[0-9]+\\.([0-9]+)");
+  EXPECT_EQ(std::regex_replace(found, number, "#"), std::regex_replace(wanted, number, "#"));
+  const std::sregex_iterator end;
+  std::sregex_iterator a(found.begin(), found.end(), number);
+  std::sregex_iterator b(wanted.begin(), wanted.end(), number);
+  ASSERT_NE(a, end);
+  for (; a != end && b != end; ++a, ++b) {
+    const double digit = std::pow(10, -static_cast<double>((*b)[1].length()));
+    EXPECT_NEAR(std::stod((*a)[0]), std::stod((*b)[0]), 2.1 * digit);
+  }
+}
+
+TEST_F(AttendCli, HighlightsAskedForLater) {
+  put_random("q.npy", {2, 3, 4}, 1);
+  put_random("k.npy", {1, 5, 4}, 2);
+  const std::string asked = " --causal --alibi auto --top 2 --received --entropy --rows 1 ";
+  const Ran whole = run("q.npy k.npy k.npy -o o.npy --lse l.npy" + asked);
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  EXPECT_THAT(shape_of("l.npy"), ElementsAre(2, 3));
+  const Ran later = run("q.npy k.npy --from-lse l.npy" + asked);
+  EXPECT_EQ(later.code, 0) << later.err;
+  expect_alike(later.out, whole.out);
+  ASSERT_EQ(run("q.npy k.npy --causal top-left --from-lse l.npy --top 1").code, 0);
+  EXPECT_EQ(run("q.npy k.npy --from-lse l.npy --entropy --highlights -").out.substr(0, 2), "{\n");
+  // By the lse of all keys a part's weights are the whole's, and the rest are 0.
+  const std::string place = "--causal --alibi auto --rows 2 ";
+  const Ran row = run("q.npy k.npy --from-lse l.npy " + place);
+  const Ran part = run("q.npy k.npy --from-lse l.npy --keys 2: --entropy " + place);
+  EXPECT_THAT(part.out, HasSubstr("entropy in nats, these keys' share of it\n"));
+  EXPECT_THAT(part.out, Not(HasSubstr("(")));
+  const std::regex first_two("(query 2:)  [0-9.]+  [0-9.]+");
+  const std::string rows = part.out.substr(part.out.find("rows: "));
+  EXPECT_THAT(rows, HasSubstr("query 2:  0.000000  0.000000  0."));
+  EXPECT_EQ(std::regex_replace(rows, first_two, "$1"),
+            std::regex_replace(row.out, first_two, "$1"));
+  // Packed: lse is [T, H].
+  put("of.npy", npy_bytes("<i4", {3}, raw<std::int32_t>({0, 2, 3})));
+  put_random("p.npy", {3, 2, 4}, 3);
+  const std::string packed = " --query-offsets of.npy --key-offsets of.npy --top 1 --rows 2";
+  const Ran once = run("p.npy p.npy p.npy -o o.npy --lse l.npy" + packed);
+  ASSERT_EQ(once.code, 0) << once.err;
+  expect_alike(run("p.npy p.npy --from-lse l.npy" + packed).out, once.out);
+}
+
+TEST_F(AttendCli, ExplainsAlibiPackedPartsAndTypes) {
+  put_random("q.npy", {5, 2, 4}, 1);
+  put_random("k.npy", {7, 1, 4}, 2);
+  put("qo.npy", npy_bytes("<i4", {3}, raw<std::int32_t>({0, 2, 5})));
+  put("ko.npy", npy_bytes("<i4", {3}, raw<std::int32_t>({0, 4, 7})));
+  for (const char* type : {"float32", "float16", "bfloat16"}) {
+    const Ran ran = run(
+        std::string("q.npy k.npy k.npy --query-offsets qo.npy --key-offsets ko.npy --alibi auto "
+                    "--keys 0:3 --explain --type ") +
+        type);
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    for (const std::string& part :
+         {std::string("==== sequence 1, head 0 (keys and values of key head 0)\n"),
+          std::string("3. Distances, which ALiBi takes from the scores: this head's slope, 0.0625, "
+                      "times how far the key is from the query's own place.\n"
+                      "             key 0    key 1    key 2    key 3\n"
+                      "   query 0   0.125    0.0625   0        0.0625\n"),
+          std::string("4. Scores less the distances.\n"),
+          std::string("Hidden are keys outside --keys 0:3.\n"),
+          std::string("Checked: the engine (") + type}) {
+      EXPECT_THAT(ran.out, HasSubstr(part)) << type;
+    }
+  }
+}
+
 TEST_F(AttendCli, StandardInputAndOutput) {
   put_example();
   const Ran in = run("q.npy - v.npy --scale 1", "< k.npy");
@@ -527,8 +750,20 @@ TEST_F(AttendCli, EveryFailureIsOneClearLineAndWritesNothing) {
   put("l2.npy", npy_bytes("<i4", {2}, raw<std::int32_t>({1, 2})));
   put("l9.npy", npy_bytes("<i4", {1}, raw<std::int32_t>({9})));
   put("lneg.npy", npy_bytes("<i8", {1}, raw<std::int64_t>({-1})));
+  put_random("q0.npy", {5, 2, 8}, 16);
+  put_random("k0.npy", {6, 1, 8}, 17);
+  put("o5.npy", npy_bytes("<i4", {3}, raw<std::int32_t>({0, 2, 5})));
+  put("o6.npy", npy_bytes("<i4", {3}, raw<std::int32_t>({0, 2, 6})));
+  put("o1.npy", npy_bytes("<i4", {2}, raw<std::int32_t>({0, 6})));
+  put("down.npy", npy_bytes("<i4", {4}, raw<std::int32_t>({0, 3, 2, 5})));
+  put("late.npy", npy_bytes("<i4", {2}, raw<std::int32_t>({1, 5})));
+  put("l22.npy", npy_bytes("<i4", {2}, raw<std::int32_t>({2, 4})));
+  put_floats("nan.npy", {1}, {NAN});
   const std::string good = "q.npy k.npy v.npy ";
-  const std::string folder = "No such file or directory";
+  const std::string packed = "q0.npy k0.npy k0.npy --key-offsets o6.npy ";
+  const std::string offsets_of_q =
+      ", but offsets are one more than sequences, ascending from 0 to 5, the rows of q, as in "
+      "numpy.concatenate([[0], numpy.cumsum(lengths)])";
   const std::vector<Failure> failures = {
       {"gone.npy k.npy v.npy", "gone.npy: cannot open: No such file or directory"},
       {"q.npy kt.npy v.npy",
@@ -594,12 +829,51 @@ TEST_F(AttendCli, EveryFailureIsOneClearLineAndWritesNothing) {
       {good + "--query-lengths lneg.npy",
        "lneg.npy: length -1 of sequence 0 is not in [0, 5] (N = 5)"},
       {good + "--rows 0,5", "attend: --rows asks for query 5, but there are 5 queries (0 to 4)"},
+      {good + "--alibi i4.npy",
+       "i4.npy: holds int32, but alibi is floats; save it as such, as in numpy.save('alibi.npy', "
+       "alibi.astype('float32'))"},
+      {"q3.npy q3.npy q3.npy --alibi q.npy",
+       "q.npy: has shape [5, 8], but ALiBi takes a slope for each head, [3] or [1, 3]; --alibi "
+       "auto "
+       "makes the usual ones"},
+      {good + "--alibi nan.npy",
+       "nan.npy: holds a slope of nan, but slopes are finite float32; 0 leaves a head without "
+       "ALiBi"},
+      {good + "--keys 3:7", "attend: --keys goes to 7, but there are 6 keys"},
+      {packed + "--query-offsets o5.npy --keys 5:",
+       "attend: --keys goes to 5, but there are 4 keys in the longest sequence"},
+      {good + "--query-offsets o5.npy --key-offsets o6.npy",
+       "q.npy: has shape [5, 8], but with --query-offsets q is [T, H, D], all sequences end to "
+       "end; "
+       "of one head, numpy.save('q.npy', q[:, None])"},
+      {packed,
+       "q0.npy: has shape [5, 2, 8], but q is [B, H, N, D] where only the other side is packed; or "
+       "give --query-offsets too"},
+      {packed + "--query-offsets late.npy", "late.npy: begins with 1" + offsets_of_q},
+      {packed + "--query-offsets down.npy", "down.npy: has 2 after 3" + offsets_of_q},
+      {packed + "--query-offsets o6.npy", "o6.npy: ends with 6" + offsets_of_q},
+      {packed + "--query-offsets q.npy",
+       "q.npy: holds float32, but offsets are int32 or int64; save them as such, as in "
+       "numpy.save('offsets.npy', offsets.astype('int32'))"},
+      {packed + "--query-offsets i4.npy", "i4.npy: has shape [5, 8]" + offsets_of_q},
+      {"q0.npy k0.npy k0.npy --query-offsets o5.npy --key-offsets o1.npy",
+       "attend: q has 2 sequences by --query-offsets but k has 1 by --key-offsets"},
+      {packed + "--query-offsets o5.npy --lengths l22.npy --query-lengths l22.npy",
+       "l22.npy: length 4 of sequence 1 is not in [0, 3] (what its offsets leave it)"},
+      {packed + "--query-offsets o5.npy --mask m2.npy",
+       "m2.npy: has shape [6, 5], which does not broadcast to the scores [2, 2, 3, 4] (queries, "
+       "keys last; packed: of the longest sequence)"},
+      {packed + "--query-offsets o5.npy --rows 5",
+       "attend: --rows asks for query 5, but there are 5 queries (0 to 4)"},
+      {"q.npy k.npy --from-lse q.npy --top 1",
+       "q.npy: has shape [5, 8], but the lse that attend --lse stores for this q is [5]"},
       {"long.npy long.npy long.npy",
        "attend: the result is [200, 8], too large to print; give it a file: -o O.npy"},
   };
   for (const Failure& failure : failures) {
     const bool prints = failure.arguments.rfind("long", 0) == 0;
-    const Ran ran = run(failure.arguments + (prints ? "" : " -o o.npy"));
+    const bool later = failure.arguments.find("--from-lse") != std::string::npos;
+    const Ran ran = run(failure.arguments + (prints || later ? "" : " -o o.npy"));
     EXPECT_EQ(ran.code, 1) << failure.arguments;
     EXPECT_EQ(ran.err, "fovea: " + failure.message + "\n") << failure.arguments;
     EXPECT_EQ(ran.out, "") << failure.arguments;
@@ -633,17 +907,41 @@ TEST_F(AttendCli, MisuseIsToldFromFailure) {
       {good + "--window 1,2,3",
        "--window is how many keys before a query's place it sees, and after it, as in 256 or "
        "256,0, not '1,2,3'"},
+      {good + "--keys 3",
+       "--keys is from which key to which, the last left out, as in 0:100, 100: or :100, not '3'"},
+      {good + "--keys :",
+       "--keys is from which key to which, the last left out, as in 0:100, 100: or :100, not ':'"},
+      {good + "--keys 3:2",
+       "--keys is from which key to which, the last left out, as in 0:100, 100: or :100, not "
+       "'3:2'"},
+      {good + "--keys 3:x",
+       "--keys is from which key to which, the last left out, as in 0:100, 100: or :100, not "
+       "'3:x'"},
+      {good + "--type fp16", "--type is float32, float16 or bfloat16, not 'fp16'"},
+      {good + "--from-lse l.npy --top 1",
+       "--from-lse needs no V: expected two files, Q.npy K.npy, found 3"},
+      {"q.npy k.npy --from-lse l.npy",
+       "--from-lse needs one or more of --top, --received, --entropy, --rows"},
+      {"q.npy k.npy --from-lse l.npy --top 1 -o o.npy",
+       "--from-lse gives highlights alone; leave out --out or give V instead of --from-lse"},
+      {"q.npy k.npy --from-lse l.npy --top 1 --lse m.npy",
+       "--from-lse gives highlights alone; leave out --lse or give V instead of --from-lse"},
+      {"q.npy k.npy --from-lse l.npy --top 1 --explain",
+       "--from-lse gives highlights alone; leave out --explain or give V instead of --from-lse"},
       {good + "--threads -1", "--threads is 0 to 4096"},
       {good + "--highlights h.json",
        "--highlights needs one or more of --top, --received, --entropy, --rows"},
       {"- - v.npy", "- (standard input) stands for one file at most"},
       {good + "-o - --entropy --highlights -",
-       "-o and --highlights cannot both be - (standard output)"},
+       "only one of -o, --lse and --highlights can be - (standard output)"},
+      {good + "--lse - -o -", "only one of -o, --lse and --highlights can be - (standard output)"},
+      {good + "--lse -",
+       "--lse - leaves no room on standard output for the result: give it a file, -o O.npy"},
       {good + "-o - --explain", "-o - leaves no room on standard output for --explain"},
       {good + "-o - --entropy",
        "-o - leaves no room on standard output for highlights: name a file, --highlights H.json"},
       {good + "--entropy --highlights -",
-       "--highlights - leaves no room on standard output: give the result a file, -o O.npy"},
+       "--highlights - leaves no room on standard output for the result: give it a file, -o O.npy"},
   };
   for (const Failure& misuse : misuses) {
     const Ran ran = run(misuse.arguments);
@@ -695,6 +993,10 @@ TEST_F(AttendCli, HelpIsTheGoldenTextAndNamesEveryOption) {
   put("l.npy", npy_bytes("<i4", {1}, raw<std::int32_t>({1})));
   put("m.npy", npy_bytes("|b1", {1, 2}, "\1\1"));
   put_floats("b.npy", {2}, {0, 0});
+  put("qo.npy", npy_bytes("<i4", {2}, raw<std::int32_t>({0, 1})));
+  put("ko.npy", npy_bytes("<i4", {2}, raw<std::int32_t>({0, 2})));
+  put_floats("q3.npy", {1, 1, 2}, {1, 0});
+  put_floats("k3.npy", {2, 1, 2}, {1, 0, -10, 1});
   const std::vector<std::pair<std::string, std::string>> options = {
       {"--out", "--out o.npy"},
       {"--scale", "--scale 1"},
@@ -704,6 +1006,13 @@ TEST_F(AttendCli, HelpIsTheGoldenTextAndNamesEveryOption) {
       {"--query-lengths", "--query-lengths l.npy"},
       {"--mask", "--mask m.npy"},
       {"--bias", "--bias b.npy"},
+      {"--type", "--type bfloat16"},
+      {"--alibi", "--alibi auto"},
+      {"--keys", "--keys 0:1"},
+      {"--query-offsets", "--query-offsets qo.npy --key-offsets ko.npy"},
+      {"--key-offsets", "--key-offsets ko.npy --query-offsets qo.npy"},
+      {"--lse", "--lse lse.npy"},
+      {"--from-lse", "--from-lse lse.npy --top 1"},
       {"--top", "--top 1"},
       {"--received", "--received"},
       {"--entropy", "--entropy"},
@@ -716,7 +1025,10 @@ TEST_F(AttendCli, HelpIsTheGoldenTextAndNamesEveryOption) {
   std::set<std::string> known;
   for (const auto& [name, use] : options) {
     known.insert(name);
-    EXPECT_EQ(run("q.npy k.npy v.npy " + use).code, 0) << use;
+    const std::string files = use.find("-offsets") != std::string::npos ? "q3.npy k3.npy k3.npy "
+                              : name == "--from-lse"                    ? "q.npy k.npy "
+                                                                        : "q.npy k.npy v.npy ";
+    EXPECT_EQ(run(files + use).code, 0) << use;
   }
   std::set<std::string> named;
   const std::regex option("(^|[ ,])(--[a-z-]+)");

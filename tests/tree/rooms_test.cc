@@ -100,6 +100,17 @@ TEST(Rooms, TheDoorEntersOnlyThroughApp) {
   }
 }
 
+TEST(Rooms, ThePythonDoorSeesPublicHeadersOnly) {
+  const std::vector<fs::path> files = sources_below(fs::path(FOVEA_SOURCE_DIR) / "python");
+  EXPECT_FALSE(files.empty());
+  for (const fs::path& file : files) {
+    for (const std::string& include : includes_of(file)) {
+      const std::string first = include.substr(0, include.find('/'));
+      EXPECT_FALSE(kMayInclude.contains(first)) << file << " includes " << include;
+    }
+  }
+}
+
 TEST(Rooms, SimdStaysInKernels) {
   static const std::regex kSimd(R"(^(hwy/|immintrin|arm_neon|x86intrin))");
   for (const auto& [room, may] : kMayInclude) {
