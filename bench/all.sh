@@ -6,6 +6,8 @@ build=$1
 data=${2:-}
 mkdir -p bench/results
 "$build/fovea" bench --full --threads 1,0 --type float32,bfloat16,float16 --json bench/results/attend.json
+"$build/bench/fovea_numerics" bench/results/numerics.json
+python3 tools/numerics_page.py
 if [ -z "$data" ] || [ ! -x build/venv-oracles/bin/python ]; then
   echo 'bench: the comparison of translators needs ./run oracles first, and then: ./run bench TATOEBA-FOLDER' >&2
   exit 0

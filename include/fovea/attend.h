@@ -15,7 +15,8 @@
 //             [B, H, N] it then is [T, H], and where it has [B, H, M] it is [S, H]; the N and M of mask
 //             and bias are those of the longest sequence.
 // Types       q, k and v are all float32, all bfloat16 or all float16. Sums are float32 throughout.
-//             Weights of bfloat16 calls are rounded to bfloat16 before they meet the values.
+//             Where the set multiplies bfloat16 itself (avx512_bf16), weights of bfloat16 calls are
+//             rounded to bfloat16 before they meet the values.
 //
 // Highlights are outputs like any other: give them room and they are filled in the same pass, exactly.
 //   top       the K visible keys of largest p_ij and those p_ij, descending, ties to the lower index;
