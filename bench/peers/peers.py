@@ -529,8 +529,10 @@ def measure_all(arguments: argparse.Namespace, engines: list[str]) -> Json:
             like = cell.situation.like if cell.part == "situations" else situations.WEIGHTS[0]
             for engine, those in known.get((like, cell.type, cell.want), {}).items():
                 slow.setdefault(engine, set()).update(those)
-            # With thousands of keys others need minutes for the top of each row; "received" has that in it too.
-            asked = ["fovea"] if cell.want == "top" and cell.situation.M > 4096 else engines
+            # With thousands of keys others need long for the top of each row ("received" has that in it too), NumPy a minute.
+            asked = engines
+            if cell.situation.M > 4096 and cell.want in ("top", "received"):
+                asked = ["fovea"] if cell.want == "top" else [engine for engine in engines if engine != "numpy"]
             result = Cell(workers, effort, arguments.busy, cell.situation, cell.type, cell.threads, cell.want, slow, folder,
                           truth).measure([engine for engine in asked if engine in engines])
             note_slow(result, slow)
@@ -550,7 +552,7 @@ def report(arguments: argparse.Namespace, state: Json, cells: list[Cells]) -> Js
         "command": shlex.join(["./run", "peers", *arguments.given]),
         "cpu": processor(),
         "caches": f"last level {cache_size() >> 20} MiB",
-        "system": f"{platform.system()} {platform.release()}, transparent huge pages {huge_pages()}",
+        "system": f"{platform.system()}, transparent huge pages {huge_pages()}",
         "python": platform.python_version(),
         "minutes": round(state["seconds"] / 60, 1),
         "flops_counted": "2 (D + E) for each visible query-key pair and head",
