@@ -1,13 +1,16 @@
-// What planted faults (tests/mutants) showed that no other test saw: rows and parts that saw nothing, or nothing but
-// NaN, where scores lie far below 0.
+// What planted faults (tests/mutants) showed that no other test saw.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "base/random.h"
+#include "reference/attend.h"
 #include "support/accuracy.h"
 #include "support/case.h"
+#include "support/compare.h"
+#include "support/guard.h"
 #include "support/isa.h"
 
 namespace fovea::testing {
@@ -76,6 +79,41 @@ TEST_P(Mutants, PartsOfNothingButNan) {
       const Results<float> got = engine(p);
       for (const float x : got.out) EXPECT_TRUE(std::isnan(x)) << "N " << N << " part " << part;
       for (const float x : got.lse) EXPECT_TRUE(std::isnan(x)) << "N " << N << " part " << part;
+    }
+  }
+}
+
+// Keys and values each beside pages that cannot be touched, more of them than a block has: what is known of the last
+// block must not speak of keys that this one no longer has.
+TEST_P(Mutants, NothingIsReadPastTheLastKeyOfALaterBlock) {
+  constexpr std::int64_t kWidth = 24;
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
+    for (const std::int64_t N : {1, 9}) {
+      for (const std::int64_t M : {255, 257, 259, 513, 1025}) {
+        GuardedRows q(N, kWidth, type), k(M, kWidth, type), v(M, kWidth, type);
+        Random random(1);
+        for (GuardedRows* array : {&q, &k, &v}) {
+          const View view = array->view();
+          for (std::int64_t r = 0; r < view.size(2); ++r) {
+            for (std::int64_t d = 0; d < kWidth; ++d) {
+              array->set(r, d, static_cast<float>(random.uniform()));
+            }
+          }
+        }
+        Inputs in;
+        in.q = q.view();
+        in.k = k.view();
+        in.v = v.view();
+        const Wanted wanted{.top = false, .received = false, .entropy = false, .rows = false};
+        const Case c{.N = N, .M = M, .D = kWidth, .E = kWidth, .type = type};
+        Results<float> got(c, wanted);
+        Results<double> want(c, wanted);
+        Threads threads(1);
+        attend(in, {}, got.outputs(), threads);
+        reference::attend(in, {}, want.outputs());
+        EXPECT_TRUE(close(got.out, want.out, 0.005)) << "N " << N << " M " << M;
+        EXPECT_TRUE(close(got.lse, want.lse, 1e-5)) << "N " << N << " M " << M;
+      }
     }
   }
 }
