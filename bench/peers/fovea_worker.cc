@@ -13,7 +13,6 @@
 #include "fovea/half.h"
 #include "fovea/isa.h"
 #include "kernels/peak.h"
-#include "peers/peak_bfloat16.h"
 #include "peers/worker.h"
 
 namespace {
@@ -176,16 +175,15 @@ std::vector<Way> ways_of(const Task& task) {
 Json peak(const Json& request) {
   if (request.at("do") != "peak") throw std::runtime_error("fovea_worker: no such request");
   const bool narrow = request.at("type") == "bfloat16";
-  if (narrow && !peers::has_bfloat16_products()) return {{"operations", nullptr}};
+  if (narrow && current_isa() != Isa::kAvx512Bf16) return {{"operations", nullptr}};
   Threads threads(request.at("threads").get<int>());
   constexpr std::int64_t kRounds = 1 << 21;
   std::vector<std::int64_t> operations(static_cast<std::size_t>(threads.count()));
   const std::clock_t worked = std::clock();
   const auto begin = std::chrono::steady_clock::now();
   threads.run(threads.count(), [&](std::int64_t task, int) {
-    operations[static_cast<std::size_t>(task)] =
-        narrow ? peers::run_bfloat16_products(kRounds)
-               : kernels::run_multiply_adds(current_isa(), kRounds);
+    operations[static_cast<std::size_t>(task)] = kernels::run_multiply_adds(
+        current_isa(), kRounds, narrow ? kernels::Number::kBFloat16 : kernels::Number::kFloat32);
   });
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -1,7 +1,7 @@
 // The instruction set that the kernels use: a value that can be listed, read and set.
 //
 // Chosen once, at the first use: the best that this CPU has, or what the environment says
-// (FOVEA_ISA=scalar | avx2 | avx512 | avx512_bf16). A name that is unknown, or that this CPU lacks, is an Error:
+// (FOVEA_ISA=scalar | avx2 | avx512 | avx512_bf16 | neon). A name that is unknown, or that this CPU lacks, is an Error:
 //   isa: FOVEA_ISA=avx512 is not one of avx2, scalar (what this CPU can run)
 #pragma once
 
@@ -11,9 +11,10 @@
 namespace fovea {
 
 // kAvx512Bf16 is kAvx512 with dot products of bfloat16 pairs (Zen 4, Cooper Lake and later).
-enum class Isa { kScalar, kAvx2, kAvx512, kAvx512Bf16 };
+// kNeon is there on every AArch64 CPU, the others but kScalar on x86-64 only.
+enum class Isa { kScalar, kAvx2, kAvx512, kAvx512Bf16, kNeon };
 
-// "scalar", "avx2", "avx512", "avx512_bf16".
+// "scalar", "avx2", "avx512", "avx512_bf16", "neon".
 const char* name_of(Isa isa);
 
 // What this build and this CPU can run, best first. Never empty.

@@ -7,6 +7,7 @@
 // with any number of threads.
 //
 // Errors  The first exception that a task throws is thrown again by run, after all tasks have ended.
+//         Threads that the system refuses to start are an Error of the constructor.
 // Shared  Two threads may call run on one pool: one waits for the other. A task must not call run on
 //         its own pool.
 #pragma once

@@ -17,7 +17,7 @@ __all__ = ["Attention", "Error", "KeyValueCache", "attend", "available_isas", "h
 
 
 def isa() -> str:
-    """The instruction set in use: 'scalar', 'avx2' or 'avx512'. The best there is, unless FOVEA_ISA names another."""
+    """The instruction set in use, one of available_isas(): the best there is, unless FOVEA_ISA names another."""
     return _engine.isa()
 
 

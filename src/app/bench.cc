@@ -99,6 +99,7 @@ int lanes_of(Isa isa) {
     case Isa::kAvx512Bf16:
     case Isa::kAvx512: return 16;
     case Isa::kAvx2: return 8;
+    case Isa::kNeon: return 4;
     default: return 1;
   }
 }

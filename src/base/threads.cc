@@ -7,8 +7,12 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "fovea/error.h"
 
 namespace fovea {
 namespace {
@@ -23,10 +27,20 @@ struct Threads::Pool {
   using Task = std::function<void(std::int64_t, int)>;
 
   explicit Pool(int threads) : count(threads) {
-    for (int t = 1; t < threads; ++t) workers.emplace_back([this, t] { work(t); });
+    try {
+      for (int t = 1; t < threads; ++t) workers.emplace_back([this, t] { work(t); });
+    } catch (const std::system_error& refusal) {
+      const std::size_t given = workers.size() + 1;
+      end();
+      throw Error("threads: " + std::to_string(threads) +
+                  " were asked for, but the system refused after " + std::to_string(given) + " (" +
+                  refusal.code().message() + "): ask for fewer");
+    }
   }
 
-  ~Pool() {
+  ~Pool() { end(); }
+
+  void end() {
     {
       std::lock_guard<std::mutex> lock(mutex);
       stop = true;

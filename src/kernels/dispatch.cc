@@ -29,6 +29,8 @@ void run(const Sweep& sweep, Isa isa) {
     case Isa::kAvx512Bf16: return sweep_avx512_bf16(sweep);
     case Isa::kAvx512: return sweep_avx512(sweep);
     case Isa::kAvx2: return sweep_avx2(sweep);
+#elif defined(__aarch64__)
+    case Isa::kNeon: return sweep_neon(sweep);
 #endif
     default: return sweep_scalar(sweep);
   }
@@ -40,6 +42,8 @@ std::int64_t run_multiply_adds(Isa isa, std::int64_t rounds, Number type) {
     case Isa::kAvx512Bf16: return multiply_adds_avx512_bf16(rounds, type);
     case Isa::kAvx512: return multiply_adds_avx512(rounds, type);
     case Isa::kAvx2: return multiply_adds_avx2(rounds, type);
+#elif defined(__aarch64__)
+    case Isa::kNeon: return multiply_adds_neon(rounds, type);
 #endif
     default: return multiply_adds_scalar(rounds, type);
   }

@@ -13,7 +13,8 @@
 namespace fovea {
 namespace {
 
-constexpr Isa kAll[] = {Isa::kAvx512Bf16, Isa::kAvx512, Isa::kAvx2, Isa::kScalar};  // best first
+// Best first; no CPU has both those of x86 and NEON.
+constexpr Isa kAll[] = {Isa::kAvx512Bf16, Isa::kAvx512, Isa::kAvx2, Isa::kNeon, Isa::kScalar};
 
 #if defined(__x86_64__)
 // gcc 12 knows no name for it in __builtin_cpu_supports. The system keeps the registers if it keeps
@@ -36,6 +37,8 @@ bool cpu_has(Isa isa) {
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl");
     case Isa::kAvx512Bf16: return cpu_has(Isa::kAvx512) && __builtin_cpu_supports("avx512bf16");
+#elif defined(__aarch64__)
+    case Isa::kNeon: return true;  // part of the architecture
 #endif
     default: return false;
   }
@@ -76,6 +79,7 @@ const char* name_of(Isa isa) {
     case Isa::kAvx2: return "avx2";
     case Isa::kAvx512: return "avx512";
     case Isa::kAvx512Bf16: return "avx512_bf16";
+    case Isa::kNeon: return "neon";
   }
   return "?";
 }

@@ -14,5 +14,7 @@ void sweep_avx512(const Sweep& a);
 std::int64_t multiply_adds_avx512(std::int64_t rounds, Number type);
 void sweep_avx512_bf16(const Sweep& a);
 std::int64_t multiply_adds_avx512_bf16(std::int64_t rounds, Number type);
+void sweep_neon(const Sweep& a);
+std::int64_t multiply_adds_neon(std::int64_t rounds, Number type);
 
 }  // namespace fovea::kernels

@@ -19,7 +19,7 @@ const rows::Loops& loops() {
     case Isa::kAvx512Bf16:
     case Isa::kAvx512: return rows::loops_avx512();
     case Isa::kAvx2: return rows::loops_avx2();
-    default: return rows::loops_scalar();
+    default: return rows::loops_scalar();  // NEON has none of its own
   }
 }
 

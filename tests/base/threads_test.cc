@@ -2,14 +2,20 @@
 
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <fstream>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "fovea/error.h"
 
 namespace fovea {
 namespace {
@@ -141,6 +147,31 @@ TEST(Threads, TheAffinityMaskIsObeyed) {
 
 TEST(Threads, APoolThatNeverRanEndsQuietly) {
   for (int n = 0; n < 20; ++n) Threads idle(4);
+}
+
+// In a process of its own, which has address space for a few stacks only.
+TEST(ThreadsRefusal, IsAnErrorAndEndsThoseThatRun) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers take the address space for themselves";
+#endif
+  const auto ask = [] {
+    std::ifstream in("/proc/self/statm");
+    rlim_t pages = 0;
+    in >> pages;
+    const rlim_t room = pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + (rlim_t{256} << 20U);
+    const rlimit limit{room, room};
+    setrlimit(RLIMIT_AS, &limit);
+    try {
+      Threads threads(1000);
+      std::exit(1);
+    } catch (const Error& error) {
+      const std::string text = error.what();
+      const bool right =
+          text.rfind("threads: 1000 were asked for, but the system refused after ", 0) == 0;
+      std::exit(right ? 0 : 2);
+    }
+  };
+  EXPECT_EXIT(ask(), ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

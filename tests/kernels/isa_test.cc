@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,9 @@
 namespace fovea {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(Isa, ScalarIsAlwaysThereAndTheBestComesFirst) {
   const std::vector<Isa> all = available_isas();
@@ -27,6 +30,7 @@ TEST(Isa, NamesGoBothWays) {
   EXPECT_STREQ(name_of(Isa::kScalar), "scalar");
   EXPECT_STREQ(name_of(Isa::kAvx2), "avx2");
   EXPECT_STREQ(name_of(Isa::kAvx512), "avx512");
+  EXPECT_STREQ(name_of(Isa::kNeon), "neon");
   for (const Isa isa : available_isas()) EXPECT_EQ(isa_from_name(name_of(isa)), isa);
 }
 
@@ -47,8 +51,15 @@ std::string names() {
   return text;
 }
 
+// A set that this processor cannot have.
+#if defined(__aarch64__)
+constexpr const char* kForeign = "avx2";
+#else
+constexpr const char* kForeign = "neon";
+#endif
+
 TEST(Isa, UnknownNamesAreRefusedWithTheListOfWhatThereIs) {
-  for (const char* name : {"avx1024", "", "AVX2 ", "neon"}) {
+  for (const char* name : {"avx1024", "", "AVX2 ", kForeign}) {
     try {
       isa_from_name(name);
       ADD_FAILURE() << "accepted " << name;
@@ -59,12 +70,23 @@ TEST(Isa, UnknownNamesAreRefusedWithTheListOfWhatThereIs) {
   }
 }
 
-// Runs this program again with FOVEA_ISA set; `PrintCurrent` below then prints what is in use.
+TEST(Isa, EveryAArch64HasNeon) {
+#if defined(__aarch64__)
+  EXPECT_EQ(available_isas(), (std::vector{Isa::kNeon, Isa::kScalar}));
+#else
+  EXPECT_THAT(available_isas(), Not(Contains(Isa::kNeon)));
+#endif
+}
+
+// Runs this program again with FOVEA_ISA set; `PrintCurrent` below then prints what is in use. What has to
+// stand before it in a command, an emulator for one, is in FOVEA_TEST_RUNNER.
 std::string current_with_environment(const std::string& value) {
   char path[4096];
   const ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
   path[length > 0 ? length : 0] = '\0';
-  const std::string own = "FOVEA_ISA='" + value + "' '" + path +
+  const char* runner = std::getenv("FOVEA_TEST_RUNNER");
+  const std::string own = "FOVEA_ISA='" + value + "' " + (runner == nullptr ? "" : runner) + " '" +
+                          path +
                           "' --gtest_also_run_disabled_tests --gtest_filter='*PrintCurrent' 2>&1";
   FILE* pipe = popen(own.c_str(), "r");
   std::string output;

@@ -25,6 +25,29 @@ from torch.nn.attention.bias import causal_lower_right, causal_upper_left
 FLOOR = 1e-6  # of the largest |v|; of 1 for weights
 
 
+def rounded(x, type_name):
+    """float32 numbers that are of the type, to nearest."""
+    if type_name == "bfloat16":
+        bits = x.astype(np.float32).view(np.uint32)
+        return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+    return x.astype(np.float32).astype(type_name).astype(np.float32)
+
+
+def own_place(case, B, N, M):
+    """[B, 1, N, 1]: where a query stands among the keys."""
+    keys = case.get("lengths", np.full(B, M))[:, None, None, None]
+    queries = case.get("query_lengths", np.full(B, N))[:, None, None, None]
+    i = np.arange(N)[None, None, :, None] + 0 * keys
+    return i if case.get("causal") == "top-left" else i + keys - queries
+
+
+def usual_slopes(H):
+    """As the ALiBi paper's code has them."""
+    power = 2 ** int(np.floor(np.log2(H)))
+    slopes = [2.0 ** (-8 * (h + 1) / power) for h in range(power)]
+    return np.array(slopes + (list(usual_slopes(2 * power)[::2][: H - power]) if power < H else []))
+
+
 def visible(case, B, H, N, M):
     """[B, H, N, M] bool: which keys a query may see, from the definitions."""
     keys = case.get("lengths", np.full(B, M))[:, None, None, None]
@@ -36,7 +59,9 @@ def visible(case, B, H, N, M):
         see = see & (j <= i + keys - queries)
     if case.get("causal") == "top-left":
         see = see & (j <= i)
-    place = i if case.get("causal") == "top-left" else i + keys - queries
+    place = own_place(case, B, N, M)
+    begin, end = case.get("keys", (0, M))
+    see = see & (j >= begin) & (j < end)
     before, after = (case.get("window", ()) + (None, None))[:2]
     if before is not None:
         see = see & (j >= place - before)
@@ -87,14 +112,17 @@ class Failures:
 
 def run(program, folder, case, out="o.npy", extra=()):
     """Saves the case's arrays, runs the program, returns (out, highlights)."""
-    command = [program, "attend", "q.npy", "k.npy", "v.npy", "-o", out, *extra]
+    files = ["q.npy", "k.npy", "v.npy", "-o", out] if out else ["q.npy", "k.npy"]
+    command = [program, "attend", *files, *extra]
     for name in "qkv":
         array = case[name]
         if name in case.get("fortran", ""):
             array = np.asfortranarray(array)
         np.save(folder / f"{name}.npy", array)
-    for name in ("lengths", "query_lengths", "mask", "bias"):
-        if name in case:
+    for name in ("lengths", "query_lengths", "mask", "bias", "alibi", "query_offsets", "key_offsets"):
+        if isinstance(case.get(name), str):
+            command += ["--" + name, case[name]]
+        elif name in case:
             np.save(folder / f"{name}.npy", case[name])
             command += ["--" + name.replace("_", "-"), f"{name}.npy"]
     if "causal" in case:
@@ -103,16 +131,28 @@ def run(program, folder, case, out="o.npy", extra=()):
         command += ["--window", ",".join(map(str, case["window"]))]
     if "scale" in case:
         command += ["--scale", repr(case["scale"])]
+    if "keys" in case:
+        command += ["--keys", "{}:{}".format(*case["keys"])]
+    if "type" in case:
+        command += ["--type", case["type"]]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"{command} failed: {done.stderr}")
-    return np.load(folder / out)
+    return np.load(folder / out) if out else None
+
+
+def run_later(program, folder, case, rows):
+    """The highlights again, from q, k and the lse that was stored."""
+    command = ["--from-lse", "lse.npy", "--top", "3", "--received", "--entropy", "--highlights", "later.json",
+               "--rows", ",".join(map(str, rows))]
+    run(program, folder, case, out=None, extra=command)
+    return json.loads((folder / "later.json").read_text())
 
 
 def torch_truth(case, q, k, v, see, scale, bias):
     """PyTorch's own attention in float64, asked for in PyTorch's own words where it has them."""
     q, k, v = (torch.from_numpy(x.astype(np.float64)) for x in (q, k, v))
-    alone = not {"lengths", "query_lengths", "mask", "bias", "window"} & set(case)
+    alone = not {"lengths", "query_lengths", "mask", "bias", "window", "keys", "alibi"} & set(case)
     if alone and "causal" in case:
         form = causal_lower_right if case["causal"] == "bottom-right" else causal_upper_left
         mask = form(q.shape[2], k.shape[2])
@@ -193,7 +233,8 @@ def check_highlights(fail, highlights, case, weight, allowed, shape, rows):
 
 def check_case(program, name, case):
     fail = Failures()
-    whole = lambda x: x.astype(np.float32).reshape((1,) * (4 - x.ndim) + x.shape)
+    type_name = case.get("type", "float32")
+    whole = lambda x: rounded(x, type_name).reshape((1,) * (4 - x.ndim) + x.shape)
     q, k, v = (whole(case[n]) for n in "qkv")
     B, H, N, D = q.shape
     M, E = v.shape[2:]
@@ -201,21 +242,31 @@ def check_case(program, name, case):
     bias = case.get("bias")
     if bias is not None:
         bias = bias.astype(np.float32)
+    if "alibi" in case:
+        slopes = usual_slopes(H) if isinstance(case["alibi"], str) else case["alibi"].astype(np.float32)
+        slopes = slopes.astype(np.float64).reshape(-1, H, 1, 1)
+        distance = slopes * np.abs(own_place(case, B, N, M) - np.arange(M)[None, None, None, :])
+        bias = (0 if bias is None else bias.astype(np.float64)) - distance
     case["see"] = see = visible(case, B, H, N, M)
     weight, truth = attention(q, k, v, float(scale), bias, see, np.float64, 1)
     errors = [[worst(x, y) for x, y in zip(attention(q, k, v, scale, bias, see, np.float32, order),
                                           (weight, truth))] for order in (1, -1)]
     weight_allowed = 2 * max(e[0] for e in errors) + FLOOR
     allowed = 2 * max(e[1] for e in errors) + FLOOR * np.max(np.abs(v), initial=0)
+    if type_name == "bfloat16":  # its weights have 8 bits when they meet the values
+        allowed += 2.0**-8 * np.max(np.abs(v), initial=0)
     case["top"] = 3
     rows = sorted({0, N // 2, N - 1}) if N else []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         extra = ["--top", "3", "--received", "--entropy", "--highlights", "h.json"]
         extra += ["--rows", ",".join(map(str, rows))] if rows else []
+        extra += ["--lse", "lse.npy"]
         got = run(program, folder, case, extra=extra)
         highlights = json.loads((folder / "h.json").read_text())
+        lse = np.load(folder / "lse.npy")
         plain = run(program, folder, case)
+        later = dict(highlights, **run_later(program, folder, case, rows)) if rows else highlights
     shape = case["q"].shape[:-1] + (E,)
     fail.check(got.shape == shape and got.dtype == np.float32, f"out is {got.dtype} {got.shape}")
     fail.check(np.array_equal(got, plain), "highlights changed the output")
@@ -235,8 +286,46 @@ def check_case(program, name, case):
         beside = f", ONNX Runtime {worst(other[some], truth[some]):.1e}"
     if rows:
         check_highlights(fail, highlights, case, weight, weight_allowed, shape, rows)
+        # By lse, which is rounded: relative 1.2e-7 |lse| more.
+        largest = np.max(np.abs(lse[np.isfinite(lse)]), initial=0)
+        check_highlights(fail, later, case, weight, weight_allowed + 1.2e-7 * largest, shape, rows)
     print(f"{'ok    ' if not fail.count else 'FAILED'} {name}: error {error:.1e} of {allowed:.1e} allowed{beside}")
     return fail.count
+
+
+def check_packed(program):
+    """Sequences end to end are what they are alone."""
+    failed = 0
+    r = np.random.default_rng(21)
+    for causal in (None, "bottom-right", "top-left"):
+        for alibi in (None, "auto"):
+            fail = Failures()
+            lengths = [(9, 9), (0, 5), (1, 30), (17, 0), (40, 33)]
+            offsets = [np.concatenate([[0], np.cumsum(n)]) for n in zip(*lengths)]
+            T, S = offsets[0][-1], offsets[1][-1]
+            H, G, D, E = 6, 2, 16, 12
+            case = {n: r.normal(size=s).astype(np.float32)
+                    for n, s in (("q", (T, H, D)), ("k", (S, G, D)), ("v", (S, G, E)))}
+            more = {key: value for key, value in (("causal", causal), ("alibi", alibi)) if value}
+            packed = dict(case, query_offsets=offsets[0].astype(np.int32), key_offsets=offsets[1], **more)
+            with tempfile.TemporaryDirectory() as folder:
+                folder = pathlib.Path(folder)
+                got = run(program, folder, packed, extra=["--received", "--highlights", "h.json"])
+                received = np.array(json.loads((folder / "h.json").read_text())["received"])
+            fail.check(got.shape == (T, H, E) and received.shape == (S, H), "shapes")
+            for b, (n, m) in enumerate(lengths):
+                queries, keys = (slice(o[b], o[b + 1]) for o in offsets)
+                q, k, v = (x.swapaxes(0, 1)[None] for x in (case["q"][queries], case["k"][keys], case["v"][keys]))
+                place = own_place(more, 1, n, m)
+                slopes = usual_slopes(H) if alibi else np.zeros(H)
+                bias = -slopes[None, :, None, None] * np.abs(place - np.arange(m)[None, None, None, :])
+                see = visible(more, 1, H, n, m)
+                weight, truth = attention(q, k, v, 1 / np.sqrt(D), bias, see, np.float64, 1)
+                fail.check(worst(got[queries], truth[0].swapaxes(0, 1)) <= 3e-6, f"out of sequence {b}")
+                fail.check(worst(received[keys], weight[0].sum(axis=1).T) <= 1e-5, f"received of sequence {b}")
+            failed += fail.count
+            print(f"{'ok    ' if not fail.count else 'FAILED'} packed {more}")
+    return failed
 
 
 def cases():
@@ -279,6 +368,19 @@ def cases():
     yield "all of it", three((2, 4, 31, 8), (2, 2, 37, 8), (2, 2, 37, 8), causal="bottom-right",
                              lengths=np.array([37, 20]), query_lengths=np.array([31, 25]),
                              mask=r.random((31, 37)) < 0.8, bias=normal(4, 1, 37), scale=0.3)
+    for slopes in ("auto", normal(6), np.abs(normal(2, 6))):
+        for more in ({}, {"causal": "bottom-right"}, {"causal": "top-left"}, {"bias": normal(13, 21)},
+                     {"lengths": np.array([21, 9]), "query_lengths": np.array([5, 13])}):
+            yield f"alibi {slopes if isinstance(slopes, str) else list(slopes.shape)} {list(more)}", three(
+                (2, 6, 13, 8), (2, 2, 21, 8), (2, 2, 21, 8), alibi=slopes, **more)
+    for keys in ((0, 40), (5, 300), (100, 101), (7, 7)):
+        yield f"keys {keys}", three((2, 40, 8), (2, 300, 8), (2, 300, 8), keys=keys, causal="bottom-right")
+    for type_name in ("float16", "bfloat16"):
+        yield f"computed in {type_name}", three((4, 40, 64), (2, 70, 64), (2, 70, 64), type=type_name)
+        yield f"computed in {type_name}, causal", three(
+            (4, 40, 24), (2, 70, 24), (2, 70, 9), type=type_name, causal="bottom-right", alibi="auto")
+    yield "float16 files, not converted", dict(
+        {n: a.astype(np.float16) for n, a in three((4, 40, 64), (2, 70, 64), (2, 70, 64)).items()}, type="float16")
     yield "mask that hides everything", three((4, 8), (6, 8), (6, 8), mask=np.zeros((4, 6), bool))
     yield "no keys", three((4, 8), (0, 8), (0, 8))
     for scale in (0.0, -1.0, 3.0, 40.0):
@@ -316,7 +418,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", required=True)
     program = str(pathlib.Path(parser.parse_args().program).resolve())
-    failed = check_help(program)
+    failed = check_help(program) + check_packed(program)
     count = 0
     for name, case in cases():
         count += 1
