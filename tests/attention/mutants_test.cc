@@ -1,13 +1,16 @@
-// What planted faults (tests/mutants) showed that no other test saw: rows and parts that saw nothing, or nothing but
-// NaN, where scores lie far below 0.
+// What planted faults (tests/mutants) showed that no other test saw.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "base/random.h"
+#include "reference/attend.h"
 #include "support/accuracy.h"
 #include "support/case.h"
+#include "support/compare.h"
+#include "support/guard.h"
 #include "support/isa.h"
 
 namespace fovea::testing {
@@ -76,6 +79,95 @@ TEST_P(Mutants, PartsOfNothingButNan) {
       const Results<float> got = engine(p);
       for (const float x : got.out) EXPECT_TRUE(std::isnan(x)) << "N " << N << " part " << part;
       for (const float x : got.lse) EXPECT_TRUE(std::isnan(x)) << "N " << N << " part " << part;
+    }
+  }
+}
+
+// Keys and values each beside pages that cannot be touched, more of them than a block has: what is known of the last
+// block must not speak of keys that this one no longer has.
+TEST_P(Mutants, NothingIsReadPastTheLastKeyOfALaterBlock) {
+  constexpr std::int64_t kWidth = 24;
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
+    for (const std::int64_t N : {1, 9}) {
+      for (const std::int64_t M : {255, 257, 259, 513, 1025}) {
+        GuardedRows q(N, kWidth, type), k(M, kWidth, type), v(M, kWidth, type);
+        Random random(1);
+        for (GuardedRows* array : {&q, &k, &v}) {
+          const View view = array->view();
+          for (std::int64_t r = 0; r < view.size(2); ++r) {
+            for (std::int64_t d = 0; d < kWidth; ++d) {
+              array->set(r, d, static_cast<float>(random.uniform()));
+            }
+          }
+        }
+        Inputs in;
+        in.q = q.view();
+        in.k = k.view();
+        in.v = v.view();
+        const Wanted wanted{.top = false, .received = false, .entropy = false, .rows = false};
+        const Case c{.N = N, .M = M, .D = kWidth, .E = kWidth, .type = type};
+        Results<float> got(c, wanted);
+        Results<double> want(c, wanted);
+        Threads threads(1);
+        attend(in, {}, got.outputs(), threads);
+        reference::attend(in, {}, want.outputs());
+        EXPECT_TRUE(close(got.out, want.out, 0.005)) << "N " << N << " M " << M;
+        EXPECT_TRUE(close(got.lse, want.lse, 1e-5)) << "N " << N << " M " << M;
+      }
+    }
+  }
+}
+
+// Out of 16 bits is the nearest number of its type, and of two that are as near the even one: the mean of two
+// neighbours, of every parity.
+TEST_P(Mutants, OutThatLiesHalfWayBecomesEven) {
+  for (const DataType type : {DataType::kBFloat16, DataType::kFloat16}) {
+    const float place = type == DataType::kBFloat16 ? 0x1p-7F : 0x1p-10F;  // of numbers in [1, 2)
+    for (const std::int64_t N : {1, 9}) {
+      Problem p({.N = N, .M = 2, .D = 4, .E = 50, .type = type, .narrow_out = true});
+      for (std::int64_t i = 0; i < N; ++i) {
+        for (std::int64_t d = 0; d < 4; ++d) p.q.at(0, 0, i, d) = 0;
+      }
+      for (std::int64_t e = 0; e < 50; ++e) {
+        for (std::int64_t j = 0; j < 2; ++j) {
+          p.v.at(0, 0, j, e) = 1 + static_cast<float>(e + j) * place;
+        }
+      }
+      const Results<float> got = engine(p);
+      for (std::size_t x = 0; x < got.out.size(); ++x) {
+        const auto e = static_cast<std::int64_t>(x) % 50;
+        EXPECT_EQ(got.out[x], 1 + static_cast<float>(e + e % 2) * place) << "N " << N << " e " << e;
+      }
+    }
+  }
+}
+
+// From an lse that was rounded a dominant key's weight may be a little over 1; its entropy is not below 0 for that.
+TEST_P(Mutants, EntropyIsNotNegative) {
+  for (const std::int64_t N : {1, 30}) {
+    const Problem p({.N = N, .M = 300, .D = 8, .E = 8, .spread = 200});
+    const Results<float> got = engine(p);
+    for (const float x : got.entropy) EXPECT_GE(x, 0);
+    std::vector<float> lse = got.lse;
+    for (float& x : lse) x = std::nextafter(x, -1e30F);
+    for (const float x : engine_later(p, lse).entropy) EXPECT_GE(x, 0);
+  }
+}
+
+// Scores whose difference no float32 holds. The lower half weighs nothing.
+TEST_P(Mutants, ScoresAsFarApartAsFloatsGo) {
+  for (const std::int64_t N : {1, 20}) {
+    Problem p({.N = N, .M = 2048, .D = 1, .E = 8, .scale = 1.0F});
+    for (std::int64_t i = 0; i < N; ++i) p.q.at(0, 0, i, 0) = 1;
+    for (std::int64_t j = 0; j < 2048; ++j) p.k.at(0, 0, j, 0) = j < 1024 ? -2e38F : 2e38F;
+    const Results<float> got = engine(p);
+    for (const float x : got.entropy) EXPECT_NEAR(x, std::log(1024.0F), 1e-4);
+    for (std::int64_t e = 0; e < 8; ++e) {
+      double mean = 0;
+      for (std::int64_t j = 1024; j < 2048; ++j) mean += static_cast<double>(p.v.at(0, 0, j, e));
+      for (std::int64_t i = 0; i < N; ++i) {
+        EXPECT_NEAR(got.out[static_cast<std::size_t>(i * 8 + e)], mean / 1024, 1e-5);
+      }
     }
   }
 }
