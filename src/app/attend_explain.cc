@@ -40,7 +40,7 @@ int digits_for(std::int64_t columns) { return columns <= 4 ? 9 : columns <= 8 ? 
 
 // Rows named `row` 0, 1, ...; columns `column` 0, 1, ...; numbers aligned at the point; "." is
 // hidden.
-std::string table(const Matrix& matrix, const char* row, const char* column) {
+std::string table(const AttendMatrix& matrix, const char* row, const char* column) {
   const auto across = static_cast<std::size_t>(matrix.columns);
   std::vector<std::string> cells;
   std::vector<std::size_t> left(across, 0);
@@ -49,8 +49,8 @@ std::string table(const Matrix& matrix, const char* row, const char* column) {
   for (std::int64_t r = 0; r < matrix.rows; ++r) {
     for (std::int64_t c = 0; c < matrix.columns; ++c) {
       const double value = matrix.at(r, c);
-      cells.push_back(value == kHidden ? "." : plain(value, digits_for(matrix.columns)));
-      const std::size_t before = value == kHidden ? 1 : whole(cells.back());
+      cells.push_back(value == kHiddenScore ? "." : plain(value, digits_for(matrix.columns)));
+      const std::size_t before = value == kHiddenScore ? 1 : whole(cells.back());
       const auto at = static_cast<std::size_t>(c);
       left[at] = std::max(left[at], before);
       right[at] = std::max(right[at], cells.back().size() - before);
@@ -95,11 +95,11 @@ std::string sum_text(const std::vector<std::pair<double, double>>& terms) {
 }
 
 // The first query that sees a key, and its favourite; -1 when none does.
-std::pair<std::int64_t, std::int64_t> example_of(const Steps& steps) {
+std::pair<std::int64_t, std::int64_t> example_of(const AttendSteps& steps) {
   for (std::int64_t i = 0; i < steps.masked.rows; ++i) {
     std::int64_t best = -1;
     for (std::int64_t j = 0; j < steps.masked.columns; ++j) {
-      if (steps.masked.at(i, j) == kHidden) continue;
+      if (steps.masked.at(i, j) == kHiddenScore) continue;
       if (best < 0 || steps.weights.at(i, j) > steps.weights.at(i, best)) best = j;
     }
     if (best >= 0) return {i, best};
@@ -136,14 +136,14 @@ std::string hidden_text(const AttendArrays& arrays, const Options& options) {
   return text;
 }
 
-std::string inputs_text(const Steps& steps) {
+std::string inputs_text(const AttendSteps& steps) {
   return "What goes in: each query asks, each key offers, each value is what a key brings.\n" +
          table(steps.q, "query", "") + "\n" + table(steps.k, "key", "") + "\n" +
          table(steps.v, "value", "");
 }
 
 std::string scores_text(const AttendArrays& arrays, const AttendRequest& request,
-                        const Steps& steps, double slope, int* number) {
+                        const AttendSteps& steps, double slope, int* number) {
   const auto [i, j] = example_of(steps);
   const auto next = [&] { return "\n" + std::to_string((*number)++) + ". "; };
   std::string text = next() +
@@ -176,7 +176,7 @@ std::string scores_text(const AttendArrays& arrays, const AttendRequest& request
   return text;
 }
 
-std::string weights_text(const Steps& steps, int* number) {
+std::string weights_text(const AttendSteps& steps, int* number) {
   const auto [i, j] = example_of(steps);
   std::string text =
       "\n" + std::to_string((*number)++) +
@@ -184,7 +184,7 @@ std::string weights_text(const Steps& steps, int* number) {
       "sum of exp(score).\n" +
       table(steps.weights, "query", "key");
   if (i >= 0) {
-    double largest = kHidden;
+    double largest = kHiddenScore;
     double sum = 0;
     for (std::int64_t c = 0; c < steps.masked.columns; ++c) {
       largest = std::max(largest, steps.masked.at(i, c));
@@ -201,7 +201,7 @@ std::string weights_text(const Steps& steps, int* number) {
   return text;
 }
 
-std::string output_text(const Steps& steps, int* number) {
+std::string output_text(const AttendSteps& steps, int* number) {
   const std::int64_t i = example_of(steps).first;
   std::string text = "\n" + std::to_string((*number)++) +
                      ". Output: the values, each times its weight, added up.\n" +
@@ -209,7 +209,7 @@ std::string output_text(const Steps& steps, int* number) {
   if (i >= 0) {
     std::vector<std::pair<double, double>> terms;
     for (std::int64_t j = 0; j < steps.v.rows; ++j) {
-      if (steps.masked.at(i, j) == kHidden) continue;
+      if (steps.masked.at(i, j) == kHiddenScore) continue;
       terms.emplace_back(steps.weights.at(i, j), steps.v.at(j, 0));
     }
     text += "   For example query " + std::to_string(i) + ", first number: " + sum_text(terms) +
@@ -218,8 +218,8 @@ std::string output_text(const Steps& steps, int* number) {
   return text;
 }
 
-std::string mean_text(const Steps& steps, int* number) {
-  Matrix moved = steps.output;
+std::string mean_text(const AttendSteps& steps, int* number) {
+  AttendMatrix moved = steps.output;
   for (std::size_t n = 0; n < moved.values.size(); ++n) moved.values[n] -= steps.mean.values[n];
   return "\n" + std::to_string((*number)++) +
          ". Beside it the plain mean, sum(v) / n over the values that the query may see, which "
@@ -242,7 +242,7 @@ struct Differences {
 };
 
 // Of the engine's results, of all queries in order, from the steps for head h of sequence b.
-Differences differences(const AttendArrays& arrays, const Steps& steps, std::int64_t b,
+Differences differences(const AttendArrays& arrays, const AttendSteps& steps, std::int64_t b,
                         std::int64_t h, const AttendResult& engine) {
   const AttendSizes& s = arrays.sizes;
   const AttendPlaces queries = query_places(arrays);
@@ -261,7 +261,7 @@ Differences differences(const AttendArrays& arrays, const Steps& steps, std::int
   return worst;
 }
 
-double largest_of(const Matrix& matrix) {
+double largest_of(const AttendMatrix& matrix) {
   double largest = 0;
   for (const double value : matrix.values) {
     if (std::isfinite(value)) largest = std::max(largest, std::abs(value));
@@ -276,7 +276,7 @@ struct Tolerance {
   double output = 0;
 };
 
-Tolerance tolerance_of(const Steps& steps, double scale, DataType type) {
+Tolerance tolerance_of(const AttendSteps& steps, double scale, DataType type) {
   const auto width = static_cast<double>(steps.q.columns);
   const double terms = std::abs(scale) * width * largest_of(steps.q) * largest_of(steps.k);
   Tolerance result;
@@ -322,7 +322,7 @@ std::string explain_attend(const AttendArrays& arrays, const AttendRequest& requ
   for (std::int64_t head = 0; head < s.B * s.H; ++head) {
     const std::int64_t b = head / s.H;
     const std::int64_t h = head % s.H;
-    const Steps steps = work_out(arrays, request.options, b, h);
+    const AttendSteps steps = work_out(arrays, request.options, b, h);
     if (s.B * s.H > 1) {
       const bool packed = arrays.packed_queries() || arrays.packed_keys();
       text += "==== " + std::string(packed ? "sequence " : "batch ") + std::to_string(b) +
@@ -352,7 +352,7 @@ std::string explain_attend(const AttendArrays& arrays, const AttendRequest& requ
   return text + "Checked: the engine (" + name_of(request.type) + ", " + name_of(current_isa()) +
          ") gives the same weights to within " + weight.data() + " and the same output to within " +
          output.data() +
-         (request.type == DataType::kBFloat16
+         (request.type == DataType::kBFloat16 && current_isa() == Isa::kAvx512Bf16
               ? ": it rounds weights to bfloat16 before they meet the values"
               : "") +
          ".\n";

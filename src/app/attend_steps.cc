@@ -66,17 +66,17 @@ bool may_see(const AttendArrays& arrays, const Options& options, std::array<std:
 }
 
 // p_j = exp(s_j - max) / sum, and zeros for a row that sees nothing.
-void softmax_row(const Matrix& scores, std::int64_t i, Matrix* weights) {
-  double largest = kHidden;
+void softmax_row(const AttendMatrix& scores, std::int64_t i, AttendMatrix* weights) {
+  double largest = kHiddenScore;
   double sum = 0;
   for (std::int64_t j = 0; j < scores.columns; ++j) largest = std::max(largest, scores.at(i, j));
   for (std::int64_t j = 0; j < scores.columns; ++j) {
     const double score = scores.at(i, j);
-    weights->at(i, j) = score == kHidden ? 0 : std::exp(score - largest);
+    weights->at(i, j) = score == kHiddenScore ? 0 : std::exp(score - largest);
     sum += weights->at(i, j);
   }
   for (std::int64_t j = 0; j < scores.columns; ++j) {
-    if (scores.at(i, j) != kHidden) weights->at(i, j) /= sum;
+    if (scores.at(i, j) != kHiddenScore) weights->at(i, j) /= sum;
   }
 }
 
@@ -102,7 +102,8 @@ double slope_of(const AttendArrays& arrays, std::int64_t b, std::int64_t h) {
   return number_at(slopes, (slopes.size(0) > 1 ? b : 0) * slopes.step(0) + h);
 }
 
-Steps work_out(const AttendArrays& arrays, const Options& options, std::int64_t b, std::int64_t h) {
+AttendSteps work_out(const AttendArrays& arrays, const Options& options, std::int64_t b,
+                     std::int64_t h) {
   const AttendSizes& s = arrays.sizes;
   const Inputs& inputs = arrays.inputs;
   const std::int64_t n = query_places(arrays).count(b);
@@ -110,9 +111,9 @@ Steps work_out(const AttendArrays& arrays, const Options& options, std::int64_t 
   const std::int64_t g = h / (s.H / s.G);
   const double scale = scale_of(options, s.D);
   const double slope = slope_of(arrays, b, h);
-  Steps steps(n, m, s.D, s.E);
+  AttendSteps steps(n, m, s.D, s.E);
   const auto fill = [&](const View& view, std::span<const std::int32_t> offsets, std::int64_t head,
-                        Matrix* matrix) {
+                        AttendMatrix* matrix) {
     for (std::int64_t r = 0; r < matrix->rows; ++r) {
       for (std::int64_t c = 0; c < matrix->columns; ++c) {
         matrix->at(r, c) = input_at(view, offsets, {b, head, r, c});
@@ -134,14 +135,15 @@ Steps work_out(const AttendArrays& arrays, const Options& options, std::int64_t 
       const auto apart = std::abs(place_of(arrays, options, b, i) - j);
       steps.distance.at(i, j) = slope * static_cast<double>(apart);
       steps.near.at(i, j) = steps.biased.at(i, j) - steps.distance.at(i, j);
-      const bool hidden = !may_see(arrays, options, {b, h, i, j}) ||
-                          (inputs.bias.given() && float_at(inputs.bias, {b, h, i, j}) == kHidden);
-      steps.masked.at(i, j) = hidden ? kHidden : steps.near.at(i, j);
+      const bool hidden =
+          !may_see(arrays, options, {b, h, i, j}) ||
+          (inputs.bias.given() && float_at(inputs.bias, {b, h, i, j}) == kHiddenScore);
+      steps.masked.at(i, j) = hidden ? kHiddenScore : steps.near.at(i, j);
       seen += hidden ? 0 : 1;
     }
     softmax_row(steps.masked, i, &steps.weights);
     for (std::int64_t j = 0; j < m; ++j) {
-      if (steps.masked.at(i, j) == kHidden) continue;  // 0 x NaN would be NaN
+      if (steps.masked.at(i, j) == kHiddenScore) continue;  // 0 x NaN would be NaN
       for (std::int64_t e = 0; e < s.E; ++e) {
         steps.output.at(i, e) += steps.weights.at(i, j) * steps.v.at(j, e);
         steps.mean.at(i, e) += steps.v.at(j, e) / static_cast<double>(seen);

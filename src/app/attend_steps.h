@@ -9,15 +9,15 @@
 
 namespace fovea {
 
-inline constexpr double kHidden = -std::numeric_limits<double>::infinity();
+inline constexpr double kHiddenScore = -std::numeric_limits<double>::infinity();
 
 // A small matrix of doubles.
-struct Matrix {
+struct AttendMatrix {
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   std::vector<double> values;
 
-  Matrix(std::int64_t r, std::int64_t c)
+  AttendMatrix(std::int64_t r, std::int64_t c)
       : rows(r), columns(c), values(static_cast<std::size_t>(r * c)) {}
   double& at(std::int64_t r, std::int64_t c) {
     return values[static_cast<std::size_t>(r * columns + c)];
@@ -28,19 +28,19 @@ struct Matrix {
 };
 
 // The steps for one head of one sequence.
-struct Steps {
-  Matrix q, k, v;
-  Matrix products;  // q_i . k_j
-  Matrix scaled;    // x scale
-  Matrix biased;    // + bias
-  Matrix distance;  // ALiBi: slope |c_i - j|
-  Matrix near;      // - distance
-  Matrix masked;    // hidden: -infinity
-  Matrix weights;   // softmax of the rows
-  Matrix output;    // sum_j p_ij v_j
-  Matrix mean;      // of the values that the query may see
+struct AttendSteps {
+  AttendMatrix q, k, v;
+  AttendMatrix products;  // q_i . k_j
+  AttendMatrix scaled;    // x scale
+  AttendMatrix biased;    // + bias
+  AttendMatrix distance;  // ALiBi: slope |c_i - j|
+  AttendMatrix near;      // - distance
+  AttendMatrix masked;    // hidden: -infinity
+  AttendMatrix weights;   // softmax of the rows
+  AttendMatrix output;    // sum_j p_ij v_j
+  AttendMatrix mean;      // of the values that the query may see
 
-  Steps(std::int64_t n, std::int64_t m, std::int64_t key_width, std::int64_t value_width)
+  AttendSteps(std::int64_t n, std::int64_t m, std::int64_t key_width, std::int64_t value_width)
       : q(n, key_width),
         k(m, key_width),
         v(m, value_width),
@@ -56,7 +56,8 @@ struct Steps {
 };
 
 // Head h of sequence b, from the arrays as the engine reads them.
-Steps work_out(const AttendArrays& arrays, const Options& options, std::int64_t b, std::int64_t h);
+AttendSteps work_out(const AttendArrays& arrays, const Options& options, std::int64_t b,
+                     std::int64_t h);
 
 // ALiBi's; 0 without it.
 double slope_of(const AttendArrays& arrays, std::int64_t b, std::int64_t h);
