@@ -172,5 +172,25 @@ TEST_P(Mutants, ScoresAsFarApartAsFloatsGo) {
   }
 }
 
+// Decoding, asked for later: the entropies of all parts of the keys add up.
+TEST_P(Mutants, EntropyFromLseOfManyKeysAndFewQueries) {
+  for (const std::int64_t N : {1, 5}) {
+    const Problem p({.N = N, .M = 2500, .D = 8, .E = 8});
+    const std::vector<float> lse = engine(p).lse;
+    expect_accurate(p, Truth(p, &lse), engine_later(p, lse));
+  }
+}
+
+// A row of NaN that a mask hides keys from gives NaN to the keys that it sees, and to no others.
+TEST_P(Mutants, ANanRowReachesOnlyTheColumnsThatItsMaskLetsItSee) {
+  Problem p({.N = 20, .M = 600, .D = 8, .E = 8, .mask = 12});
+  for (std::size_t x = 0; x < p.mask.size(); ++x) {
+    p.mask[x].value = x / 600 != 3 || (x % 600) % 7 != 2;
+  }
+  for (std::int64_t d = 0; d < 8; ++d) p.q.at(0, 0, 3, d) = kNan;
+  const Results<float> got = engine(p);
+  for (std::size_t j = 0; j < 600; ++j) EXPECT_EQ(std::isnan(got.received[j]), j % 7 != 2) << j;
+}
+
 }  // namespace
 }  // namespace fovea::testing
