@@ -55,9 +55,12 @@ std::int64_t bytes_of(const KeyValueCache::Shape& shape) {
 }
 
 AlignedArray<std::byte> allocate(const KeyValueCache::Shape& shape, std::int64_t width) {
-  return aligned_array<std::byte>(
+  const std::size_t bytes =
       static_cast<std::size_t>(shape.batch * shape.heads * shape.capacity * width) *
-      size_of(shape.type));
+      size_of(shape.type);
+  auto memory = aligned_array<std::byte>(bytes);
+  ask_for_huge_pages(memory.get(), bytes);
+  return memory;
 }
 
 View view_of(const std::byte* data, const KeyValueCache::Shape& shape, std::int64_t width) {

@@ -84,7 +84,7 @@ inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
   for (int i = 0; i < kFewKeys; ++i) to[i] = x[i];
 }
 inline float max_of(Floats x) { return x; }
-// Brings the cache line of p near, if there is one.
+// Brings the cache line of p near (into L2), if there is a means.
 inline void prefetch(const void*) {}
 // rows[r] lane c  <->  rows[c] lane r
 inline void transpose(Floats (&)[kLanes]) {}

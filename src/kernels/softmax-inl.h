@@ -107,13 +107,13 @@ std::uint32_t weigh_full_tile(const State& s, const Weights& weights, int begin,
 
 // --- any other: scores are stored, then looked at row by row ------------------------------------------
 
-// Memory is what decoding waits for: the values of kFewKeys keys, needed after their scores, and keys
-// that come kAhead later, since the processor's own prefetching does not see through the change from one
-// to the other.
+// Memory is what decoding waits for: the values of kFewKeys keys, needed after the scores of the block, and
+// keys that come kAhead later, since the processor's own prefetching does not see through the change from
+// one to the other.
 template <class Operands>
 inline void bring_near(const State& s, std::int64_t j) {
   using Number = typename Operands::Number;
-  constexpr std::int64_t kAhead = 16;
+  constexpr std::int64_t kAhead = 32;
   constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(Number));
   const std::int64_t key = s.block.begin + j;
   const Number* values = static_cast<const Number*>(s.a.v) + key * s.a.v_step;
@@ -373,25 +373,44 @@ inline void blend_rows(const State& s, const Weights& weights, const TileRows& t
   constexpr int kDepth = Operands::kDepth;
   const std::int64_t vectors = vectors_of(s.a.value_width);
   const std::int64_t first = from / kDepth * kDepth;
+  const bool wide = s.values_in_place && vectors > kTileVectors;
+  const int rows_at_once = wide ? kWideRows : kTileRows;
+  const int vectors_at_once = wide ? kWideVectors : kTileVectors;
+  const auto& table = kTiles<Operands>;
   Blend b{};
-  b.p = weights.words + first / kDepth;
   b.p_step = kKeys / kDepth;
   b.keys = end - first;
   b.starts_late = first < from;
   b.step = s.w.value_step;
-  for (std::int64_t p = 0; p < vectors; p += kTileVectors) {
-    const std::int64_t c = smaller(kTileVectors, vectors - p);
-    b.sums = s.w.sums + t.begin * s.w.value_step + p * kLanes;
-    if (s.values_in_place) {
-      b.v_step = s.a.v_step;
-      b.v = static_cast<const typename Operands::Number*>(s.a.v) +
-            (s.block.begin + first) * s.a.v_step + p * kLanes;
-      kTiles<Operands>.blends_in_place[t.count - 1][c - 1](b);
-    } else {
-      b.v_step = s.w.value_step;
-      b.v = s.w.values + first / kDepth * s.w.value_step + p * kLanes;
-      kTiles<Operands>.blends[t.count - 1][c - 1](b);
+  b.v_step = s.values_in_place ? s.a.v_step : s.w.value_step;
+  for (int r = 0; r < t.count; r += rows_at_once) {
+    const auto rows = smaller(rows_at_once, t.count - r);
+    b.p = weights.words + (r * kKeys + first) / kDepth;
+    for (std::int64_t p = 0; p < vectors; p += vectors_at_once) {
+      const std::int64_t c = smaller(vectors_at_once, vectors - p);
+      b.sums = s.w.sums + (t.begin + r) * s.w.value_step + p * kLanes;
+      if (s.values_in_place) {
+        b.v = static_cast<const typename Operands::Number*>(s.a.v) +
+              (s.block.begin + first) * s.a.v_step + p * kLanes;
+        (wide ? table.wide_blends_in_place[rows - 1][c - 1]
+              : table.blends_in_place[rows - 1][c - 1])(b);
+      } else {
+        b.v = s.w.values + first / kDepth * s.w.value_step + p * kLanes;
+        table.blends[rows - 1][c - 1](b);
+      }
     }
+  }
+}
+
+// The values of the whole block where they lie. A few keys at a time: their values are passed over once
+// for each few rows, from L1.
+template <class Operands>
+inline void blend_in_place(const State& s, const Weights& weights, const TileRows& t) {
+  constexpr std::int64_t kNearKeys = 16;
+  for (std::int64_t from = t.first; from < t.keys;) {
+    const std::int64_t end = smaller(t.keys, (from / kNearKeys + 1) * kNearKeys);
+    blend_rows<Operands>(s, weights, t, from, end);
+    from = end;
   }
 }
 

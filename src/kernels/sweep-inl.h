@@ -88,11 +88,8 @@ inline void sweep_tile(const State& s, const TileRows& t) {
     if (above == kOverLimit) {
       weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors, scores);
     }
-    if (s.a.v != nullptr && s.values_in_place) {  // while they are near
-      blend_rows<Operands>(s, weights, t, larger(t.first, from),
-                           smaller(t.keys, from + vectors * kLanes));
-    }
   }
+  if (s.a.v != nullptr && s.values_in_place) blend_in_place<Operands>(s, weights, t);
   if (waits) offer_block(s, t, first);
   if (s.keeps) {
     for (int r = t.begin; r < t.begin + t.count; ++r) {  // a row that saw nothing yet kept nothing

@@ -59,28 +59,26 @@ void score_few(const float* q, std::int64_t width,
 #pragma GCC unroll 16
     for (int l = 0; l < kFewKeys; ++l) sum[r][l] = all(0);
   }
-  std::int64_t d = 0;
-  for (; d + kStep <= width; d += kStep) {
-    Floats k[kFewKeys];
+  // Key by key, so that memory is read straight on.
 #pragma GCC unroll 16
-    for (int l = 0; l < kFewKeys; ++l) k[l] = Operands::words(keys[l] + d);
+  for (int l = 0; l < kFewKeys; ++l) {
+    std::int64_t d = 0;
+    for (; d + kStep <= width; d += kStep) {
+      const Floats k = Operands::words(keys[l] + d);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const Floats x = load(q + r * words + d / Operands::kDepth);
-#pragma GCC unroll 16
-      for (int l = 0; l < kFewKeys; ++l) sum[r][l] = Operands::multiply_add(x, k[l], sum[r][l]);
+      for (int r = 0; r < R; ++r) {
+        const Floats x = load(q + r * words + d / Operands::kDepth);
+        sum[r][l] = Operands::multiply_add(x, k, sum[r][l]);
+      }
     }
-  }
-  if (d < width) {
-    const std::int64_t at = d / Operands::kDepth;
-    Floats k[kFewKeys];
+    if (d < width) {
+      const std::int64_t at = d / Operands::kDepth;
+      const Floats k = Operands::words(keys[l] + d, width - d);
 #pragma GCC unroll 16
-    for (int l = 0; l < kFewKeys; ++l) k[l] = Operands::words(keys[l] + d, width - d);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const Floats x = load_first(q + r * words + at, words - at);
-#pragma GCC unroll 16
-      for (int l = 0; l < kFewKeys; ++l) sum[r][l] = Operands::multiply_add(x, k[l], sum[r][l]);
+      for (int r = 0; r < R; ++r) {
+        const Floats x = load_first(q + r * words + at, words - at);
+        sum[r][l] = Operands::multiply_add(x, k, sum[r][l]);
+      }
     }
   }
 #pragma GCC unroll 16
@@ -139,6 +137,10 @@ void blend_tile(const Blend& b) {
   }
 }
 
+// Wide values in place: fewer rows and whole rows of values, so that memory is read straight on.
+constexpr int kWideRows = kTileRows * kTileVectors >= 24 ? 2 : 1;
+constexpr int kWideVectors = 8;
+
 // Every tile up to the full one, for the edges: scores[R - 1][C - 1] and so on.
 template <class Operands>
 struct TileTable {
@@ -146,6 +148,7 @@ struct TileTable {
   void (*scores[kTileRows][kTileVectors])(const float*, std::int64_t, const float*, float*);
   void (*blends[kTileRows][kTileVectors])(const Blend&);
   void (*blends_in_place[kTileRows][kTileVectors])(const Blend&);
+  void (*wide_blends_in_place[kWideRows][kWideVectors])(const Blend&);
   void (*few[kFewRows])(const float*, std::int64_t, Keys, float*);
 };
 
@@ -162,10 +165,21 @@ constexpr void fill(TileTable<Operands>& table) {
   }
 }
 
+template <class Operands, int R, int C>
+constexpr void fill_wide(TileTable<Operands>& table) {
+  table.wide_blends_in_place[R - 1][C - 1] = blend_tile<Operands, false, R, C>;
+  if constexpr (C > 1) {
+    fill_wide<Operands, R, C - 1>(table);
+  } else if constexpr (R > 1) {
+    fill_wide<Operands, R - 1, kWideVectors>(table);
+  }
+}
+
 template <class Operands>
 constexpr TileTable<Operands> filled_table() {
   TileTable<Operands> table{};
   fill<Operands, kTileRows, kTileVectors>(table);
+  fill_wide<Operands, kWideRows, kWideVectors>(table);
   return table;
 }
 template <class Operands>

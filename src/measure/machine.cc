@@ -1,7 +1,6 @@
 #include "measure/machine.h"
 
 #include <sched.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -174,16 +173,7 @@ ReadMemory::ReadMemory(const Machine& machine, bool huge_pages, Threads& threads
   if (const std::int64_t free = free_memory(); free > 0) bytes_ = std::min(bytes_, free / 4);
   bytes_ = std::max<std::int64_t>(1, bytes_ / kUnit) * kUnit;
   data_ = aligned_array<std::uint64_t>(static_cast<std::size_t>(bytes_) / 8);
-#if defined(MADV_HUGEPAGE)
-  if (huge_pages) {
-    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-    void* first = data_.get();  // of the whole pages
-    std::size_t size = static_cast<std::size_t>(bytes_);
-    if (std::align(page, page, first, size) != nullptr) {
-      static_cast<void>(madvise(first, size / page * page, MADV_HUGEPAGE));
-    }
-  }
-#endif
+  if (huge_pages) ask_for_huge_pages(data_.get(), static_cast<std::size_t>(bytes_));
   // Each thread touches what it will read: the memory then lies near it.
   seconds_together(threads, [&](int thread) {
     const std::int64_t part = bytes_ / threads.count() / 8;
