@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every marked figure in the pages equals the measurement that it was taken from.
 
-  python3 tools/check_figures.py [README.md] [docs] ...
+  python3 tools/check_figures.py [--write] [README.md] [docs] ...
 
 A figure is marked by a comment right behind it:
 
@@ -11,7 +11,8 @@ The path names a value in the file: keys and list positions joined by points (a 
 itself). The last word is a Python format (`.1f`, `,.0f`, `.0%`; `.2f` unless given); a factor may stand before it
 (`x1000 .1f` prints seconds as milliseconds). The text before the comment must be exactly what the format
 makes of the value. The file must be in bench/results and say at its top level, under "command", how it
-was made. Folders are searched for *.md. Needs nothing but Python.
+was made. Folders are searched for *.md. With --write numbers that differ are put right, as after a new run of
+the benchmarks. Needs nothing but Python.
 """
 
 import json
@@ -117,7 +118,27 @@ def check_page(root, page):
     return marks, faults
 
 
+def write_page(root, page):
+    """Puts the figures of the page right: numbers only, each where it stands."""
+    text = page.read_text(encoding="utf-8")
+    parts = []
+    done = 0
+    for comment in COMMENT.finditer(text):
+        before = text[done:comment.start()]
+        mark = MARK.fullmatch(comment[1])
+        value = measured(root, mark["file"], mark["path"]) if mark else None
+        bare = before.rstrip("*_` ")
+        figure = FIGURE.search(bare)
+        if figure and not isinstance(value, str) and value is not None:
+            before = bare[:figure.start()] + expected_text(value, mark["factor"], mark["format"]) + before[len(bare):]
+        parts += [before, comment.group()]
+        done = comment.end()
+    page.write_text("".join(parts) + text[done:], encoding="utf-8")
+
+
 def main(arguments, root=ROOT):
+    write = "--write" in arguments
+    arguments = [argument for argument in arguments if argument != "--write"]
     pages = []
     for argument in arguments or [root / "README.md"]:
         path = pathlib.Path(argument)
@@ -131,6 +152,12 @@ def main(arguments, root=ROOT):
     marks = 0
     faults = []
     for page in pages:
+        if write:
+            try:
+                write_page(root, page)
+            except Fault as fault:
+                print(f"check_figures: {page}: {fault}", file=sys.stderr)
+                return 1
         count, wrong = check_page(root, page)
         marks += count
         faults += wrong

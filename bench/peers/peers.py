@@ -24,6 +24,7 @@ import os
 import pathlib
 import platform
 import select
+import signal
 import shlex
 import shutil
 import subprocess
@@ -95,26 +96,38 @@ class Worker:
         self.buffer = b""
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=HERE, env=environment(threads),
-            preexec_fn=lambda: os.sched_setaffinity(0, processors))
+            preexec_fn=lambda: os.sched_setaffinity(0, processors), start_new_session=True)
         about = self.read(120)
         if "missing" in about:
             raise Gone(about["missing"])
         self.about: Json = about["about"]
+        self.signal(signal.SIGSTOP)
+
+    def signal(self, number: int) -> None:
+        """To the worker and what it forked. It is stopped while it is not asked: threads that look out for
+        their next task without sleeping would take a processor from the engine whose turn it is."""
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            pass
 
     def ask(self, limit: float, **request: typing.Any) -> Json:
         assert self.process.stdin
+        self.signal(signal.SIGCONT)
         try:
             self.process.stdin.write((json.dumps(request) + "\n").encode())
             self.process.stdin.flush()
         except OSError:
             raise Gone("the worker has ended") from None
         reply = self.read(limit)
+        self.signal(signal.SIGSTOP)
         if "error" in reply:
             raise Gone(reply["error"])
         return reply
 
     def tell_end(self) -> None:
         assert self.process.stdin
+        self.signal(signal.SIGCONT)
         try:
             self.process.stdin.write(b'{"do": "end"}\n')
             self.process.stdin.flush()
@@ -137,7 +150,7 @@ class Worker:
         return json.loads(line)
 
     def kill(self) -> None:
-        self.process.kill()
+        self.signal(signal.SIGKILL)
         self.process.wait()
 
 

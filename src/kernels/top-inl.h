@@ -177,9 +177,11 @@ inline void fill(const Kept& kept, const Passed& passed, std::int64_t begin) {
   }
   for (std::int64_t i = 0; i < kFilled; ++i) {
     const auto place = static_cast<std::int64_t>(due[i]);
-    const auto key = static_cast<std::int32_t>(begin + static_cast<std::int64_t>(passed.places[i]));
     kept.rank[place] = passed.scores[i];
-    kept.index[place] = bits_of(i < passed.count ? key : -1);
+    kept.index[place] = bits_of(-1);
+    if (i >= passed.count) continue;
+    kept.index[place] =
+        bits_of(static_cast<std::int32_t>(begin + static_cast<std::int64_t>(passed.places[i])));
   }
 }
 
