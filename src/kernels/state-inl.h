@@ -28,6 +28,7 @@ struct State {
   Block block;            // the one that is ready now
   std::int64_t block_at;  // its number, from 0
   bool seen[kKeys];       // of that block, by some row
+  float index[kKeys];     // of its keys: int32 in the memory of floats; with top only
   const float* added;     // null without mask and bias
   bool scaled;            // scores are scaled before something is added to them
   bool keeps;             // weights are kept, for column sums or whole rows
@@ -72,12 +73,10 @@ inline TileRows tile_at(const State& s, int begin) {
   return t;
 }
 
-// A score above the bar needs a closer look: it moves the base, or is among the K best. With factors
-// ranks are not in the order of scores: all need it.
-inline float bar_of(const State& s, int r) {
-  if (s.a.top == 0) return s.w.limit[r];
-  if (s.a.factor != nullptr) return kHidden;
-  return s.w.top_rank[r * s.w.top_step + s.a.top - 1];
+// The bar of a row is the K-th best score so far. With factors ranks are not in the order of scores: no
+// score is too low.
+inline void set_bar(const State& s, int r) {
+  if (s.a.factor == nullptr) s.w.bar[r] = s.w.top_rank[r * s.w.top_step + s.a.top - 1];
 }
 
 // Queries copied row by row, so that tiles find them at fixed steps. A negative scale changes their
@@ -109,7 +108,9 @@ inline void start(State& s) {
       s.w.limit[r] = -kHidden;
       s.w.anchor[r] = s.w.base[r];
     }
-    if (a.top > 0) clear(kept_of(s, r));
+    if (a.top == 0) continue;
+    clear(kept_of(s, r));
+    s.w.bar[r] = kHidden;
   }
 }
 

@@ -11,7 +11,7 @@
 //     for each panel of keys
 //       weigh_full_tile  s = q k^T, p = 2^x; l += sum p, u += sum p x: all in registers, unless
 //       weigh_panel      something is hidden, added, or above what the rows were ready for
-//       offer_panel      the K best scores are kept
+//     offer_tile         the K best scores are kept
 //     blend_rows       o += p v
 // At the end
 //   finish             out = o / l, lse = scale b + ln l, entropy = ln l - ln 2 u / l
@@ -52,6 +52,11 @@ inline void prepare(State& s, std::int64_t begin) {
   if (a.v != nullptr && !s.values_in_place) {
     s.block.finite = pack_values<Operands>(a, s.block, s.seen, s.w.values, s.w.value_step);
   }
+  if (a.top > 0) {
+    for (std::int64_t j = 0; j < kKeys; ++j) {
+      s.index[j] = bits_of(static_cast<std::int32_t>(begin + j));
+    }
+  }
   if (a.top > 0 && a.factor != nullptr) {
     for (std::int64_t j = 0; j < s.block.keys; ++j) {
       s.w.factors[j] = log2_of(a.factor[(begin + j) * a.factor_step]);
@@ -64,18 +69,17 @@ template <class Operands, bool kEntropy, bool kTop>
 inline void sweep_tile(const State& s, const TileRows& t) {
   const Weights weights = weights_of<Operands>(s, t);
   const bool full = t.count == kTileRows && s.added == nullptr && !s.scaled && !s.a.few;
-  constexpr std::int64_t kPanel = kTileVectors * kLanes;
   const std::int64_t of_block = rounded_up(s.block.keys, kLanes);
   const std::int64_t first = t.first / kPanel * kPanel;
-  // Scores of one panel lie where those of the last lay (in L1), unless they are needed once more.
-  const bool waits = kTop && some_wait_for_block(s, t);
+  Better better;  // with kTop
   for (std::int64_t from = first; from < t.keys; from += kPanel) {
-    float* scores = s.w.scores + (waits ? from : 0);
+    // Scores of a panel lie where those of the last lay (in L1), unless they are needed once more.
+    float* scores = s.w.scores + (kTop ? from : 0);
     const std::int64_t vectors = smaller(kPanel, of_block - from) / kLanes;
-    std::uint32_t above = kOverLimit;
     if (full && from >= t.first_of_all && from + kPanel <= t.keys_of_all) {
-      above = weigh_full_tile<Operands, kEntropy, kTop>(s, weights, t.begin, from, scores);
-      if (kTop && above != kOverLimit) offer_panel(s, t, above, from, scores);
+      if (weigh_full_tile<Operands, kEntropy, kTop>(s, weights, t.begin, from, scores, better)) {
+        continue;
+      }
     } else {
       score_panel<Operands>(s, t, from, vectors, scores);
       const bool hides = from < t.first_of_all || from + vectors * kLanes > t.keys_of_all;
@@ -85,12 +89,10 @@ inline void sweep_tile(const State& s, const TileRows& t) {
         if (hides) hide(s, t.begin + r, from, vectors, row);
       }
     }
-    if (above == kOverLimit) {
-      weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors, scores);
-    }
+    weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors, scores, better);
   }
   if (s.a.v != nullptr && s.values_in_place) blend_in_place<Operands>(s, weights, t);
-  if (waits) offer_block(s, t, first);
+  if constexpr (kTop) offer_tile(s, t, better, first);
   if (s.keeps) {
     for (int r = t.begin; r < t.begin + t.count; ++r) {  // a row that saw nothing yet kept nothing
       s.w.kept_base[s.block_at * s.a.row_count + r] =

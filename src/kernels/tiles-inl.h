@@ -31,6 +31,12 @@ template <class Operands, int R, int C>
   }
 }
 
+template <int C>
+[[gnu::always_inline]] inline void store_vectors(float* to, const Floats (&x)[C]) {
+#pragma GCC unroll 16
+  for (int c = 0; c < C; ++c) store(to + c * kLanes, x[c]);
+}
+
 // The scores of a tile, stored: s [R, kKeys].
 template <class Operands, int R, int C>
 void score_tile(const float* q, std::int64_t words, const float* panel, float* s) {
