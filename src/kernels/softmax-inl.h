@@ -62,8 +62,19 @@ struct Weigh {
 template <class Operands, bool kEntropy, bool kTop>
 bool weigh_full_tile(const State& s, const Weights& weights, int begin, std::int64_t from,
                      float* scores, Better& better) {
+  // Kept weights are stored where no cache has them: their lines are asked for before the products.
+  if (s.keeps) {
+    const float* kept = Operands::kDepth == 1 ? weights.words : weights.kept;
+#pragma GCC unroll 16
+    for (int r = 0; r < kTileRows; ++r) {
+#pragma GCC unroll 16
+      for (int c = 0; c < kTileVectors; ++c) {
+        prefetch_to_write(kept + r * kKeys + from + c * kLanes);
+      }
+    }
+  }
   Floats sum[kTileRows][kTileVectors];
-  multiply<Operands>(s.w.q + begin * s.words, s.words, s.w.keys + from * s.words, sum);
+  multiply<Operands>(s.w.q + begin * s.words, s.words, s.packed_keys + from * s.words, sum);
   std::uint32_t over = 0;
 #pragma GCC unroll 16
   for (int r = 0; r < kTileRows; ++r) {
@@ -153,7 +164,8 @@ inline void score_panel(const State& s, const TileRows& t, std::int64_t from, st
                         float* scores) {
   const float* q = s.w.q + t.begin * s.words;
   if (s.a.few) return score_few_rows<Operands>(s, t, from, vectors, scores);
-  kTiles<Operands>.scores[t.count - 1][vectors - 1](q, s.words, s.w.keys + from * s.words, scores);
+  kTiles<Operands>.scores[t.count - 1][vectors - 1](q, s.words, s.packed_keys + from * s.words,
+                                                    scores);
 }
 
 // Keys that row r does not see by its range score -inf.
@@ -337,7 +349,7 @@ inline void blend_careful(const State& s, const Weights& weights, const TileRows
     for (std::int64_t j = unseen / kDepth * kDepth; j < seen; j += kDepth) {
       const bool next = kDepth > 1 && sees(j + 1);
       if (!sees(j) && !next) continue;
-      const float* v = s.w.values + j / kDepth * s.w.value_step;
+      const float* v = s.packed_values + j / kDepth * s.w.value_step;
       for (std::int64_t e = 0; e < s.w.value_step; e += kLanes) {
         const Floats x = Operands::seen_part(load(v + e), sees(j), next);
         store(sums + e, Operands::multiply_add(all(p[j / kDepth]), x, load(sums + e)));
@@ -375,7 +387,7 @@ inline void blend_rows(const State& s, const Weights& weights, const TileRows& t
         (wide ? table.wide_blends_in_place[rows - 1][c - 1]
               : table.blends_in_place[rows - 1][c - 1])(b);
       } else {
-        b.v = s.w.values + first / kDepth * s.w.value_step + p * kLanes;
+        b.v = s.packed_values + first / kDepth * s.w.value_step + p * kLanes;
         table.blends[rows - 1][c - 1](b);
       }
     }

@@ -28,11 +28,13 @@ struct State {
   Block block;            // the one that is ready now
   std::int64_t block_at;  // its number, from 0
   bool seen[kKeys];       // of that block, by some row
-  float index[kKeys];     // of its keys: int32 in the memory of floats; with top only
-  const float* added;     // null without mask and bias
-  bool scaled;            // scores are scaled before something is added to them
-  bool keeps;             // weights are kept, for column sums or whole rows
-  bool values_in_place;   // read where they are, not packed
+  float* packed_keys;     // of that block
+  float* packed_values;
+  float index[kKeys];    // of its keys: int32 in the memory of floats; with top only
+  const float* added;    // null without mask and bias
+  bool scaled;           // scores are scaled before something is added to them
+  bool keeps;            // weights are kept, for column sums or whole rows
+  bool values_in_place;  // read where they are, not packed
 };
 
 struct TileRows {

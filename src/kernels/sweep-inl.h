@@ -38,6 +38,30 @@
 namespace fovea::kernels {
 namespace {
 
+// Keys and values of the block, unless they are packed since an earlier sweep.
+template <class Operands>
+inline void pack(State& s) {
+  const Sweep& a = s.a;
+  const bool packs_values = a.v != nullptr && !s.values_in_place;
+  const bool stays = s.block.begin + kKeys <= a.packed;
+  s.packed_keys = s.w.keys + (stays ? s.block.begin * s.words : 0);
+  s.packed_values = s.w.values + (stays ? s.block.begin / Operands::kDepth * s.w.value_step : 0);
+  // What is packed depends on which keys rows see: only whole blocks are the same for all.
+  const bool whole = stays && s.block.all_seen && s.block.keys == kKeys;
+  float* ready = s.w.ready + s.block.begin / kKeys;
+  if (whole && *ready != kNotPacked) {
+    s.block.finite = *ready == kPackedFinite;
+    return;
+  }
+  if (!a.few) pack_keys<Operands>(a, s.block, s.seen, s.words, s.packed_keys);
+  if (packs_values) {
+    s.block.finite = pack_values<Operands>(a, s.block, s.seen, s.packed_values, s.w.value_step);
+  }
+  if (!stays) return;
+  const bool all = whole && !a.few && (packs_values || a.v == nullptr);
+  *ready = !all ? kNotPacked : s.block.finite ? kPackedFinite : kPackedNotFinite;
+}
+
 template <class Operands>
 inline void prepare(State& s, std::int64_t begin) {
   const Sweep& a = s.a;
@@ -48,10 +72,7 @@ inline void prepare(State& s, std::int64_t begin) {
     s.block.all_seen = begin >= s.first;
     for (std::int64_t j = 0; j < s.block.keys; ++j) s.seen[j] = begin + j >= s.first;
   }
-  if (!a.few) pack_keys<Operands>(a, s.block, s.seen, s.words, s.w.keys);
-  if (a.v != nullptr && !s.values_in_place) {
-    s.block.finite = pack_values<Operands>(a, s.block, s.seen, s.w.values, s.w.value_step);
-  }
+  pack<Operands>(s);
   if (a.top > 0) {
     for (std::int64_t j = 0; j < kKeys; ++j) {
       s.index[j] = bits_of(static_cast<std::int32_t>(begin + j));
@@ -168,6 +189,7 @@ void sweep(const Sweep& a) {
   if (s.keys == 0) s.first = 0;
   s.blocks = (s.keys + kKeys - 1) / kKeys - s.first / kKeys;
   s.w = workspace(a, a.row_count, s.first, s.keys, a.scratch);
+  for (std::int64_t i = 0; !a.again && i < a.packed / kKeys; ++i) s.w.ready[i] = kNotPacked;
   s.added = a.masked || a.biased ? s.w.added : nullptr;
   s.keeps = a.received != nullptr || a.wholes;
   // With something to add the scores are scaled before. A scale of 0 is in the queries already

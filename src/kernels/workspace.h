@@ -23,9 +23,10 @@ struct Workspace {
   std::int64_t value_step;  // E rounded up to whole vectors
   std::int64_t top_step;    // K rounded up to whole vectors
 
-  float* q;         // [rows, D]             the queries, times the sign of the scale
-  float* keys;      // panels of [D, vectors of keys]
+  float* ready;     // [blocks]              which of them are packed already; with `packed` only
+  float* keys;      // panels of [D, vectors of keys], of one block or of all that stay packed
   float* values;    // [keys, value_step]
+  float* q;         // [rows, D]             the queries, times the sign of the scale
   float* scores;    // [tile rows, kKeys]    of one tile of rows and one block
   float* weights;   // [tile rows, kKeys]    2^x of one tile of rows and one block
   float* added;     // [rows, kKeys]         bias, -inf where hidden; with a mask or bias only
@@ -68,9 +69,11 @@ inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t first
     return piece;
   };
   w.value_step = a.v == nullptr ? 0 : rounded_up(a.value_width, kWidest);
+  // First what stays: where it lies must not depend on the rows.
+  w.ready = take(a.packed / kKeys);
+  w.keys = take(larger(block, a.packed) * a.width);
+  w.values = take(larger(block, a.packed) * w.value_step);
   w.q = take(rows * a.width);
-  w.keys = take(block * a.width);
-  w.values = take(block * w.value_step);
   w.scores = take(kMostTileRows * kKeys);
   w.weights = take(kMostTileRows * kKeys);
   w.added = take(a.masked || a.biased ? rows * kKeys : 0);
