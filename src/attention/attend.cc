@@ -16,6 +16,7 @@ namespace fovea {
 namespace {
 
 using attention::Call;
+using attention::Rows;
 using kernels::kQueries;
 using kernels::Row;
 using kernels::Sweep;
@@ -43,15 +44,15 @@ float* scratch(std::int64_t floats) {
 }
 
 // Rows of this thread, kept likewise.
-std::vector<Row>& empty_rows() {
-  thread_local std::vector<Row> rows;
+Rows& empty_rows() {
+  thread_local Rows rows;
   rows.clear();
   return rows;
 }
 
-void run_sweep(Sweep& sweep, const std::vector<Row>& rows, Isa isa) {
-  sweep.rows = rows.data();
-  sweep.row_count = static_cast<int>(rows.size());
+void run_sweep(Sweep& sweep, const Rows& rows, Isa isa) {
+  sweep.rows = rows.all().data();
+  sweep.row_count = static_cast<int>(rows.all().size());
   if (sweep.packed > 0) {  // what stays packed must not move as the keys grow more
     sweep.scratch = scratch(kernels::scratch_size(sweep, sweep.row_count, 0, sweep.packed));
     kernels::run(sweep, isa);
@@ -59,7 +60,7 @@ void run_sweep(Sweep& sweep, const std::vector<Row>& rows, Isa isa) {
   }
   std::int64_t first = INT64_MAX;
   std::int64_t end = 0;
-  for (const Row& row : rows) {
+  for (const Row& row : rows.all()) {
     if (row.visible == 0) continue;
     first = std::min(first, row.first);
     end = std::max(end, row.visible);
@@ -81,7 +82,7 @@ struct Cut {
 };
 
 void run_item(const Call& call, const Item& item, Isa isa, const Cut* cut = nullptr) {
-  std::vector<Row>& rows = empty_rows();
+  Rows& rows = empty_rows();
   Sweep sweep = attention::sweep_of(call, item.b, item.h);
   if (cut != nullptr) {
     sweep.stage = cut->stage;
@@ -227,7 +228,7 @@ void attend_columns(const Call& call, Threads& threads, Isa isa) {
     sweep.received = received;
     if (chunk.count > size) sweep.packed = kernels::packed_keys(sweep, keys);
     for (std::int64_t i = chunk.i; i < end; i += size) {
-      std::vector<Row>& rows = empty_rows();
+      Rows& rows = empty_rows();
       attention::add_rows(call, chunk.b, h, i, std::min(size, end - i), rows);
       sweep.again = i > chunk.i;
       run_sweep(sweep, rows, isa);
@@ -278,15 +279,16 @@ void attend_whole_rows(const Call& call, Threads& threads, Isa isa) {
   spread(z.H * runs, cost, threads, [&](std::int64_t at) {
     const std::int64_t h = at % z.H;
     const auto run = static_cast<std::size_t>(at / z.H);
-    std::vector<Row>& rows = empty_rows();
+    Rows& rows = empty_rows();
     Sweep sweep = attention::sweep_of(call, asked[begins[run]].b, h);
     sweep.v = nullptr;
     sweep.entropy = false;
     sweep.top = 0;
     sweep.wholes = true;
     for (std::size_t x = begins[run]; x < begins[run + 1]; ++x) {
-      rows.push_back(attention::whole_row_of(call, asked[x].b, h, asked[x].i, asked[x].r));
-      std::fill(rows.back().whole, rows.back().whole + z.M, 0.0f);
+      Row& row = rows.add();
+      row = attention::whole_row_of(call, asked[x].b, h, asked[x].i, asked[x].r);
+      std::fill(row.whole, row.whole + z.M, 0.0f);
     }
     run_sweep(sweep, rows, isa);
   });

@@ -33,6 +33,9 @@ template <bool kEntropy>
 struct Weigh {
   Floats unit, base, total, spread;
 
+  Weigh(Floats unit_, Floats base_, Floats total_, Floats spread_)
+      : unit(unit_), base(base_), total(total_), spread(spread_) {}
+
   Weigh(const State& s, int r)
       : unit(all(s.unit)),
         base(all(s.w.base[r])),

@@ -84,7 +84,7 @@ inline void set_bar(const State& s, int r) {
 // Queries copied row by row, so that tiles find them at fixed steps. A negative scale changes their
 // sign, so that the largest product is always the largest score.
 template <class Operands>
-inline void start(State& s) {
+inline void copy_queries(const State& s) {
   using Number = typename Operands::Number;
   const Sweep& a = s.a;
   constexpr std::int64_t kStep = kLanes * Operands::kDepth;
@@ -92,12 +92,24 @@ inline void start(State& s) {
   for (int r = 0; r < a.row_count; ++r) {
     const auto* q = static_cast<const Number*>(a.rows[r].q);
     float* to = s.w.q + r * s.words;
-    for (std::int64_t d = 0; d < a.width; d += kStep) {
+    std::int64_t d = 0;
+    for (; d + kStep <= a.width; d += kStep) {
+      store(to + d / Operands::kDepth, Operands::with_sign(Operands::words(q + d), sign));
+    }
+    if (d < a.width) {
       const std::int64_t at = d / Operands::kDepth;
       store_first(to + at,
                   Operands::with_sign(Operands::words(q + d, smaller(kStep, a.width - d)), sign),
                   smaller(kLanes, s.words - at));
     }
+  }
+}
+
+template <class Operands>
+inline void start(const State& s) {
+  const Sweep& a = s.a;
+  copy_queries<Operands>(s);
+  for (int r = 0; r < a.row_count; ++r) {
     float* sums = s.w.sums + r * s.w.value_step;
     for (std::int64_t e = 0; e < s.w.value_step; e += kLanes) store(sums + e, all(0));
     store(s.w.total + r * kLanes, all(0));
