@@ -138,8 +138,6 @@ inline float max_of(Floats x) {
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
 
-// Into L2: what is asked for into L1 waits in the few places for its misses (measured: half the speed).
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 
 // 4 x 4 blocks within the halves of the registers, then the halves themselves.

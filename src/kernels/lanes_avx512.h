@@ -121,8 +121,6 @@ inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
 }
 inline float max_of(Floats x) { return _mm512_reduce_max_ps(x); }
 
-// Into L2: what is asked for into L1 waits in the few places for its misses (measured: half the speed).
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 
 // 4 x 4 blocks within the quarters of the registers, then the quarters themselves.

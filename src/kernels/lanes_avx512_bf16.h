@@ -30,10 +30,30 @@ struct Pair {
     return _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
   }
 
+  template <int C>
+  static void value_words(const BFloat16* key, const BFloat16* next, Floats (&v)[C]) {
+#pragma GCC unroll 8
+    for (int c = 0; c + 1 < C; c += 2) {
+      const __m512i a = _mm512_loadu_si512(key + c * kLanes);
+      const __m512i b = _mm512_loadu_si512(next + c * kLanes);
+      v[c] = _mm512_castsi512_ps(_mm512_permutex2var_epi16(a, interleaved(0), b));
+      v[c + 1] = _mm512_castsi512_ps(_mm512_permutex2var_epi16(a, interleaved(16), b));
+    }
+    if (C % 2 == 1) v[C - 1] = value_words(key + (C - 1) * kLanes, next + (C - 1) * kLanes, kLanes);
+  }
+
   static Floats with_sign(Floats words, float sign) {
     if (sign == 0) return _mm512_setzero_ps();
     const __m512i flip = _mm512_set1_epi32(sign < 0 ? static_cast<int>(0x80008000u) : 0);
     return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(words), flip));
+  }
+
+  // Places (i, 32 + i), (i + 1, 32 + i + 1) ... for i from `from` on.
+  static __m512i interleaved(int from) {
+    const __m512i ramp = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i low = _mm512_add_epi32(ramp, _mm512_set1_epi32(from));
+    return _mm512_or_si512(low,
+                           _mm512_slli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(32)), 16));
   }
 
   template <int C>

@@ -132,7 +132,6 @@ inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
 }
 inline float max_of(Floats x) { return vmaxvq_f32(x); }
 
-inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 
 // Pairs of floats, then pairs of pairs.

@@ -94,8 +94,7 @@ inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
   for (int i = 0; i < kFewKeys; ++i) to[i] = x[i];
 }
 inline float max_of(Floats x) { return x; }
-// Brings the cache line of p near (into L2), if there is a means.
-inline void prefetch(const void*) {}
+// Asks for the cache line of p, which will be written, if there is a means.
 inline void prefetch_to_write(const void*) {}
 // rows[r] lane c  <->  rows[c] lane r
 inline void transpose(Floats (&)[kLanes]) {}

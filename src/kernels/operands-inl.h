@@ -23,6 +23,11 @@ struct Single {
   static Floats words(const T* row) { return load(row); }
   // The word at place j of a row of values, E ones side by side: that of key j itself.
   static Floats value_words(const T* key, const T*, std::int64_t n) { return load_first(key, n); }
+  template <int C>
+  static void value_words(const T* key, const T*, Floats (&v)[C]) {
+#pragma GCC unroll 16
+    for (int c = 0; c < C; ++c) v[c] = load(key + c * kLanes);
+  }
 
   static Floats with_sign(Floats words, float sign) { return words * all(sign); }
 

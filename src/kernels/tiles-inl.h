@@ -49,46 +49,65 @@ void score_tile(const float* q, std::int64_t words, const float* panel, float* s
   }
 }
 
-// The same for R rows and kFewKeys keys that are not packed: for a few rows panels would not pay. Lanes
-// run along the width and are summed at the end: another order than in panels, but one that does not
-// depend on R. s[r * kKeys + key].
+// The same for R rows and keys that are not packed: for a few rows panels would not pay. Lanes run along the
+// width and are summed at the end: another order than in panels, but one that does not depend on R.
+// s[r * kKeys + key], for `groups` times kFewKeys keys. A query of W vectors stays in registers meanwhile; with
+// W = 0 it has more than kFewVectors, and is read anew.
+constexpr std::int64_t kNearKeys = 16;  // at most, at once
 constexpr int kFewRows = 4;
+constexpr int kFewVectors = 8;
 
-template <class Operands, int R>
-void score_few(const float* q, std::int64_t width,
-               const typename Operands::Number* const (&keys)[kFewKeys], float* s) {
+template <class Operands, int R, int W>
+void score_few(const float* q, std::int64_t width, const typename Operands::Number* const* keys,
+               std::int64_t groups, float* s) {
   constexpr std::int64_t kStep = kLanes * Operands::kDepth;  // numbers of a vector of words
   const std::int64_t words = (width + Operands::kDepth - 1) / Operands::kDepth;
-  Floats sum[R][kFewKeys];
+  const std::int64_t whole = width / kStep * kStep;
+  const auto query = [&](int r, std::int64_t d) {
+    const float* at = q + r * words + d / Operands::kDepth;
+    return d < whole ? load(at) : load_first(at, words - d / Operands::kDepth);
+  };
+  const auto key = [&](const typename Operands::Number* at, std::int64_t d) {
+    return d < whole ? Operands::words(at + d) : Operands::words(at + d, width - d);
+  };
+  Floats x[R][W == 0 ? 1 : W];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
-    for (int l = 0; l < kFewKeys; ++l) sum[r][l] = all(0);
+    for (int w = 0; w < W; ++w) x[r][w] = query(r, w * kStep);
   }
-  // Key by key, so that memory is read straight on.
+  // Key by key in a small loop: memory is read straight on, by the same few instructions, which is what the
+  // processor's prefetching follows. Unrolled over keys, reading and computing did not overlap.
+  float lanes[R][kNearKeys * kLanes];
+  for (std::int64_t l = 0; l < groups * kFewKeys; ++l) {
+    Floats sum[R];
 #pragma GCC unroll 16
-  for (int l = 0; l < kFewKeys; ++l) {
-    std::int64_t d = 0;
-    for (; d + kStep <= width; d += kStep) {
-      const Floats k = Operands::words(keys[l] + d);
+    for (int r = 0; r < R; ++r) sum[r] = all(0);
+    if constexpr (W > 0) {
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        const Floats x = load(q + r * words + d / Operands::kDepth);
-        sum[r][l] = Operands::multiply_add(x, k, sum[r][l]);
+      for (int w = 0; w < W; ++w) {
+        const Floats k = w < W - 1 ? Operands::words(keys[l] + w * kStep) : key(keys[l], w * kStep);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) sum[r] = Operands::multiply_add(x[r][w], k, sum[r]);
+      }
+    } else {
+      for (std::int64_t d = 0; d < width; d += kStep) {
+        const Floats k = key(keys[l], d);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) sum[r] = Operands::multiply_add(query(r, d), k, sum[r]);
       }
     }
-    if (d < width) {
-      const std::int64_t at = d / Operands::kDepth;
-      const Floats k = Operands::words(keys[l] + d, width - d);
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        const Floats x = load_first(q + r * words + at, words - at);
-        sum[r][l] = Operands::multiply_add(x, k, sum[r][l]);
-      }
+    for (int r = 0; r < R; ++r) store(lanes[r] + l * kLanes, sum[r]);
+  }
+  for (int r = 0; r < R; ++r) {
+    for (std::int64_t g = 0; g < groups * kFewKeys; g += kFewKeys) {
+      Floats sum[kFewKeys];
+#pragma GCC unroll 16
+      for (int l = 0; l < kFewKeys; ++l) sum[l] = load(lanes[r] + (g + l) * kLanes);
+      sums_of(sum, s + r * kKeys + g);
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) sums_of(sum[r], s + r * kKeys);
 }
 
 // Where a row's attention goes, and what its sums are multiplied with for that.
@@ -151,10 +170,7 @@ void blend_tile(const Blend& b) {
       const Number* at = static_cast<const Number*>(b.v) + j * kDepth * b.v_step;
       const Number* next = j * kDepth + 1 < b.keys ? at + b.v_step : at;
       if (kDepth > 1 && j == 0 && b.starts_late) at = next;
-#pragma GCC unroll 16
-      for (int c = 0; c < C; ++c) {
-        v[c] = Operands::value_words(at + c * kLanes, next + c * kLanes, kLanes);
-      }
+      Operands::value_words(at, next, v);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
@@ -185,14 +201,15 @@ constexpr int kWideVectors = 8;
 // Every tile up to the full one, for the edges: scores[R - 1][C - 1] and so on.
 template <class Operands>
 struct TileTable {
-  using Keys = const typename Operands::Number* const (&)[kFewKeys];
   void (*scores[kTileRows][kTileVectors])(const float*, std::int64_t, const float*, float*);
   void (*blends[kTileRows][kTileVectors])(const Blend&);
   void (*blends_in_place[kTileRows][kTileVectors])(const Blend&);
   void (*whole_blends[kTileRows][kTileVectors])(const Blend&);
   void (*whole_blends_in_place[kTileRows][kTileVectors])(const Blend&);
   void (*wide_blends_in_place[kWideRows][kWideVectors])(const Blend&);
-  void (*few[kFewRows])(const float*, std::int64_t, Keys, float*);
+  void (*few[kFewRows][kFewVectors + 1])(const float*, std::int64_t,
+                                         const typename Operands::Number* const*, std::int64_t,
+                                         float*);
 };
 
 template <class Operands, int R, int C>
@@ -203,7 +220,6 @@ constexpr void fill(TileTable<Operands>& table) {
   table.whole_blends_in_place[R - 1][C - 1] =
       blend_tile<Operands, Values::kInPlace, Sums::kWhole, R, C>;
   table.blends_in_place[R - 1][C - 1] = blend_tile<Operands, Values::kInPlace, Sums::kGoOn, R, C>;
-  if constexpr (R <= kFewRows && C == 1) table.few[R - 1] = score_few<Operands, R>;
   if constexpr (C > 1) {
     fill<Operands, R, C - 1>(table);
   } else if constexpr (R > 1) {
@@ -222,11 +238,22 @@ constexpr void fill_wide(TileTable<Operands>& table) {
   }
 }
 
+template <class Operands, int R, int W>
+constexpr void fill_few(TileTable<Operands>& table) {
+  table.few[R - 1][W] = score_few<Operands, R, W>;
+  if constexpr (W > 0) {
+    fill_few<Operands, R, W - 1>(table);
+  } else if constexpr (R > 1) {
+    fill_few<Operands, R - 1, kFewVectors>(table);
+  }
+}
+
 template <class Operands>
 constexpr TileTable<Operands> filled_table() {
   TileTable<Operands> table{};
   fill<Operands, kTileRows, kTileVectors>(table);
   fill_wide<Operands, kWideRows, kWideVectors>(table);
+  fill_few<Operands, kFewRows, kFewVectors>(table);
   return table;
 }
 template <class Operands>
