@@ -138,9 +138,7 @@ inline double ln_of(float l) {
   const double t = (double{m} - 1) / (double{m} + 1);
   const double tt = t * t;
   double sum = 1.0 / 15;
-  for (const double term : {1.0 / 13, 1.0 / 11, 1.0 / 9, 1.0 / 7, 1.0 / 5, 1.0 / 3}) {
-    sum = sum * tt + term;
-  }
+  for (int n = 13; n > 1; n -= 2) sum = sum * tt + 1.0 / n;
   return e * kLn2 + 2 * t * (1 + sum * tt);
 }
 
