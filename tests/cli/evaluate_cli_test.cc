@@ -102,7 +102,8 @@ TEST_F(Evaluate, ComparesTwoSystemsByLength) {
   const Json root = Json::parse(evaluate({"--hyp", reference, "--ref", reference, "--baseline",
                                           wrong, "--by-length", "--source", source, "--json"})
                                     .out);
-  EXPECT_EQ(root["by_length"][1]["words"]["least"], 10);
+  EXPECT_EQ(root["by_length"][0]["words"], Json({{"least", 1}, {"most", 9}}));
+  EXPECT_EQ(root["by_length"][1]["words"], Json({{"least", 10}, {"most", 19}}));
   EXPECT_LT(root["bleu"]["difference"]["p_value"].get<double>(), 0.002);  // 1000 samples
 }
 

@@ -97,11 +97,14 @@ def without_version(signature):
     return signature[: signature.index("|version:")]
 
 
-def check(program, folder, hypotheses, references, what):
+SMOOTHINGS = (("exp", None), ("floor", None), ("floor", 0.01), ("add-k", None), ("none", None))
+
+
+def check(program, folder, hypotheses, references, what, smoothings=SMOOTHINGS):
     cases = 0
     for lowercase in (False, True):
         for tokens in ("13a", "none", "char"):
-            for smooth, value in (("exp", None), ("floor", None), ("floor", 0.01), ("add-k", None), ("none", None)):
+            for smooth, value in smoothings:
                 for effective in (False, True):
                     metric = BLEU(lowercase=lowercase, tokenize=tokens, smooth_method=smooth, smooth_value=value,
                                   effective_order=effective)
@@ -257,9 +260,10 @@ def main():
             references = [[target for _, target in pairs], [changed(target, rng) for _, target in pairs]]
             hypotheses = [changed(changed(target, rng), rng) for _, target in pairs]
             baseline = [changed(changed(target, rng), rng) for _, target in pairs]
-            cases += check(program, folder, hypotheses, references[:1], path.name)
-            cases += check(program, folder, [source for source, _ in pairs], references, path.name + ", two references")
-            cases += check_samples(program, folder, hypotheses, baseline, references[:1], 1000, 12345, path.name)
+            some = SMOOTHINGS[:1]  # among thousands of lines every order has a match
+            cases += check(program, folder, hypotheses, references[:1], path.name, some)
+            cases += check(program, folder, [source for source, _ in pairs], references, path.name + ", two references", some)
+            cases += check_samples(program, folder, hypotheses, baseline, references[:1], 200, 12345, path.name)
         check_refusals(program, folder)
     print(f"metrics: {cases} comparisons with sacrebleu, all equal")
 

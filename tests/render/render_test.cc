@@ -229,7 +229,9 @@ TEST(Scores, AsJson) {
   EXPECT_THAT(plain, StartsWith("{\"lines\":1,\"bleu\":{\"score\":100"));
   const Json root = Json::parse(plain);
   EXPECT_EQ(root["bleu"]["matched"], Json({5, 4, 3, 2}));
-  EXPECT_EQ(root["chrf"].size(), 2u);
+  ASSERT_EQ(root["chrf"].size(), 2u);
+  EXPECT_THAT(root["chrf"][0]["signature"].get<std::string>(), HasSubstr("|nw:0|"));
+  EXPECT_THAT(root["chrf"][1]["signature"].get<std::string>(), HasSubstr("|nw:2|"));
   EXPECT_EQ(root["chrf"][0]["counts"][0], Json({5, 5, 5}));
   for (const char* absent : {"baseline", "by_length"}) EXPECT_FALSE(root.contains(absent));
   for (const char* absent : {"interval", "difference"}) EXPECT_FALSE(root["bleu"].contains(absent));
