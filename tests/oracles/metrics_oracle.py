@@ -250,7 +250,8 @@ def main():
             baseline = [changed(line, rng) for line in references[0]]
             cases += check_samples(program, folder, hypotheses, baseline, references, 60, 1 + round_, f"hostile {round_}")
         lines = real_lines()
-        cases += check(program, folder, [changed(line, rng) for line in lines], [lines], "the project's own text")
+        some = SMOOTHINGS[:1]  # among thousands of lines every order has a match
+        cases += check(program, folder, [changed(line, rng) for line in lines], [lines], "the project's own text", some)
         cases += check(program, folder, ["", ""], [["", "a b c d e"]], "empty lines")
         long = [" ".join(rng.choice(PIECES) for _ in range(20000)), "&quot;" * 30000, "ab" * 30000]
         cases += check(program, folder, [changed(line, rng) for line in long], [long], "very long lines")
@@ -260,7 +261,6 @@ def main():
             references = [[target for _, target in pairs], [changed(target, rng) for _, target in pairs]]
             hypotheses = [changed(changed(target, rng), rng) for _, target in pairs]
             baseline = [changed(changed(target, rng), rng) for _, target in pairs]
-            some = SMOOTHINGS[:1]  # among thousands of lines every order has a match
             cases += check(program, folder, hypotheses, references[:1], path.name, some)
             cases += check(program, folder, [source for source, _ in pairs], references, path.name + ", two references", some)
             cases += check_samples(program, folder, hypotheses, baseline, references[:1], 200, 12345, path.name)

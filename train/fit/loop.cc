@@ -245,10 +245,8 @@ class Fitting {
     for (Parameter& parameter : parameters_.all()) {
       if (parameter.frozen) continue;
       torch::Tensor& gradient = parameter.leaf.mutable_grad();
-      gradient = all.narrow(0, begin, gradient.numel())
-                     .view(gradient.sizes())
-                     .to(gradient.scalar_type())
-                     .clone();
+      const torch::Tensor part = all.narrow(0, begin, gradient.numel()).view(gradient.sizes());
+      gradient = part.to(gradient.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
       begin += gradient.numel();
     }
   }
