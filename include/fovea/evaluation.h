@@ -1,6 +1,6 @@
 // Scores of a system, and of a baseline beside it: how sure they are, and by length of the source.
 //
-//   sample     as many lines as there are, drawn with replacement; its score is that of their counts
+//   sample     as many lines as there are, drawn with replacement; its score is of their counts
 //   interval   mean of the samples' scores, and the scores ranked samples/40 from either end
 //   p_value    (1 + #{s: d_s - mean(d) >= d_0}) / (1 + samples), with d_s = |score of the system -
 //              score of the baseline| on sample s, and d_0 the same on the lines themselves

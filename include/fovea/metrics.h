@@ -92,7 +92,8 @@ using ReferenceSets = std::span<const std::vector<std::string>>;
 BleuScore bleu(Lines hypotheses, ReferenceSets references, const BleuOptions& options = {});
 ChrfScore chrf(Lines hypotheses, ReferenceSets references, const ChrfOptions& options = {});
 
-// The parts of both, line by line, for scores of subsets (by length, samples) without counting again.
+// The parts of both, line by line, for scores of subsets (by length, samples) without counting
+// again.
 std::vector<BleuCounts> bleu_counts(Lines hypotheses, ReferenceSets references,
                                     const BleuOptions& options = {});
 BleuScore bleu_of(const BleuCounts& counts, const BleuOptions& options = {}, int references = 1);

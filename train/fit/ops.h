@@ -34,8 +34,8 @@ torch::Tensor cross_attention(const torch::Tensor& q, const torch::Tensor& kv,
 torch::Tensor self_attention(const torch::Tensor& qkv, const std::vector<Span>& spans, int heads,
                              bool causal);
 
-// Guided alignment: -sum of share log p over the links, with p the weights of the first head of this
-// cross-attention. 0 where every linked row looks at its links, by their shares.
+// Guided alignment: -sum of share log p over the links, with p the weights of this
+// cross-attention's first head. Least where every linked row looks at its links, by their shares.
 torch::Tensor guided_loss(const torch::Tensor& q, const torch::Tensor& kv,
                           const std::vector<Span>& spans, int heads,
                           const std::vector<GuidedLink>& links);
