@@ -45,6 +45,12 @@ Text
   --valid-source F --valid-target F
   --vocab 8000            pieces in the vocabulary, which both languages share
   --max-length 200        longest side in pieces; longer pairs are left out
+  --join P                share of the pairs, in every text, that is joined into long ones of 2 to 8
+                          (0); --join-seed 1 draws them
+  --test FILE ...         text to measure with later: MODEL/work/ids/test.source and test.target
+  --guided-alignment F ...   links between words ("0-0 1-2", as fovea align writes them), a line
+                          for each training pair, which the first head of a cross-attention is to
+                          follow
   --typographic P         share of the sources with ' that get the typographic apostrophe (0)
   --source-lang, --target-lang   names for the model's folder
 Model
@@ -53,12 +59,15 @@ Model
   --init-from FOLDER      start from a model of the same shape, and with its vocabulary
 Training
   --steps 20000           in all; --warmup 1000 of them rising, the last --decay-steps 4000 falling
+  --guided-alignment-weight 0.1   of the loss for that; --guided-alignment-layer N: which (the last)
   --rate 0.001  --batch-tokens 3000  --dropout 0.1  --smoothing 0.1  --clip 1  --average 0.9995
   --valid-every 500  --checkpoint-every 200  --patience N  --time-limit SECONDS  --seed 1
   --device cpu|cuda  --precision auto|fp32|bf16  --threads N
   --resume                go on; options stay as they were, except those given again
   --stage prepare|fit     only text to ids (no PyTorch needed), or only ids to weights: MODEL/work
-                          may move to another machine in between
+                          may move to another machine in between. Several processes, each with a
+                          batch of its own: torchrun --no-python --nproc-per-node 2 -- fovea-fit
+                          --ids MODEL/work/ids --run MODEL/work/run --model MODEL ...
 Else
   --json                  events to standard output, one JSON object a line
   -h, --help              this text
@@ -67,8 +76,8 @@ The fitting needs the trainer, fovea-fit: `./run trainer` in the source tree bui
 )help";
 // clang-format on
 
-const std::vector<std::string> kPrepareOptions = {"vocab", "max-length", "typographic",
-                                                  "source-lang", "target-lang"};
+const std::vector<std::string> kPrepareOptions = {"vocab",     "max-length",  "typographic", "join",
+                                                  "join-seed", "source-lang", "target-lang"};
 const std::vector<std::string> kFitOptions = {"width",
                                               "heads",
                                               "ffn",
@@ -85,6 +94,8 @@ const std::vector<std::string> kFitOptions = {"width",
                                               "dropout",
                                               "smoothing",
                                               "clip",
+                                              "guided-alignment-weight",
+                                              "guided-alignment-layer",
                                               "average",
                                               "valid-every",
                                               "checkpoint-every",
@@ -225,6 +236,8 @@ void add_train(CLI::App& app) {
   TrainRequest& request = arguments->request;
   command->add_option("pairs", request.train);
   command->add_option("--valid", request.valid);
+  command->add_option("--test", request.test);
+  command->add_option("--guided-alignment", request.guided_alignment);
   command->add_option("--source", request.source);
   command->add_option("--target", request.target);
   command->add_option("--valid-source", request.valid_source);

@@ -8,15 +8,14 @@
 #include <string>
 #include <vector>
 
-#include "fovea/metrics.h"
+#include "fovea/evaluation.h"
 #include "fovea/record.h"
 
 namespace fovea {
 
 std::string json_of(const Translation& translation);
 
-// Scores of one system; `chrf` may hold several (chrF2, chrF++).
-std::string json_of(const BleuScore& bleu, const std::vector<ChrfScore>& chrf);
+std::string json_of(const Evaluation& evaluation);
 
 enum class Colors {
   kNone,  // marks instead of colours

@@ -41,6 +41,8 @@ void run_prepare(const TrainRequest& request, const std::string& ids) {
   };
   files("--train", request.train);
   files("--valid", request.valid);
+  files("--test", request.test);
+  files("--guided-alignment", request.guided_alignment);
   file("--source", request.source);
   file("--target", request.target);
   file("--valid-source", request.valid_source);

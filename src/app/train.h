@@ -10,7 +10,8 @@
 namespace fovea {
 
 struct TrainRequest {
-  std::vector<std::string> train, valid;  // .tsv, .tsv.gz
+  std::vector<std::string> train, valid, test;  // .tsv, .tsv.gz
+  std::vector<std::string> guided_alignment;    // links between words, a line for each pair
   std::string source, target, valid_source, valid_target;
   std::string out;            // gets the model; its folder work/ the ids and checkpoints
   std::string stage = "all";  // prepare: ids only; fit: from ids that are there

@@ -27,6 +27,9 @@ JSON object a line; words to stderr.
   --steps 20000        in all; --warmup 1000 of them rising, the last --decay-steps 4000 falling to 0
   --rate 0.001         at its height
   --dropout 0.1  --smoothing 0.1  --clip 1  --average 0.9995 (moving average of the weights)
+  --guided-alignment-weight 0.1   of the loss that makes the first head of a cross-attention follow
+                       the alignments that fovea-prepare was given (train.links; 0: no such loss)
+  --guided-alignment-layer N   whose: from 1, the last one unless given
   --valid-every 500  --checkpoint-every 200  --log-every 20
   --patience N         stop after N validations without gain (0: never)
   --time-limit S       write a checkpoint and stop after S seconds
@@ -100,6 +103,8 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
   whole("--dropout", a.dropout, 0, 0.9);
   whole("--smoothing", a.smoothing, 0, 0.9);
   whole("--clip", a.adam.clip, 0);
+  whole("--guided-alignment-weight", a.guided_weight, 0, 1e6);
+  whole("--guided-alignment-layer", a.guided_layer, 1, 100);
   whole("--average", a.adam.average, 0, 1);
   whole("--time-limit", a.time_limit, 0);
 
@@ -131,6 +136,11 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
   if (a.device.rfind("cuda", 0) != 0) one_of("--device", a.device, {"cpu", "cuda"});
   a.shape.mean_context = context == "mean";
   a.half = weights == "fp16";
+  if (a.guided_layer > a.shape.decoder_layers) {
+    throw Misuse("--guided-alignment-layer " + std::to_string(a.guided_layer) +
+                 ": the decoder has only " + std::to_string(a.shape.decoder_layers) + " layers");
+  }
+  if (a.guided_layer == 0) a.guided_layer = a.shape.decoder_layers;
   if (a.ids.empty()) throw Misuse("--ids DIR is missing; see --help");
   if (a.run.empty()) throw Misuse("--run DIR is missing; see --help");
   if (a.model.empty()) a.model = a.run + "/model";

@@ -22,6 +22,8 @@ struct Arguments {
   std::int64_t valid_every = 500, checkpoint_every = 200, log_every = 20;
   int patience = 0;  // validations without gain before an early stop; 0 never stops
   double time_limit = 0;
+  double guided_weight = -1;  // -1: 0.1 if there are alignments
+  int guided_layer = 0;       // from 1; 0: the last
   std::uint64_t seed = 1;
   int threads = 0;
   std::string device = "cpu", precision = "auto";

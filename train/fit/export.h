@@ -9,9 +9,10 @@
 namespace fovea::fit {
 
 // Writes the moving averages as half or float, the configs, and copies the vocabulary from
-// `ids_folder`. model.safetensors comes last: where it is, the folder is whole.
+// `ids_folder`. model.safetensors comes last: where it is, the folder is whole. `guided_layer`: the
+// layer, from 1, whose first head was made to align words, and so is the one to read; 0 if none.
 void export_model(const std::string& folder, const std::string& ids_folder, const Shape& shape,
-                  const Parameters& parameters, bool half);
+                  const Parameters& parameters, bool half, int guided_layer = 0);
 // Takes values and moving averages from a MarianMT folder of the same shape.
 void import_model(const std::string& folder, Parameters& parameters);
 

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <functional>
 #include <numeric>
+#include <optional>
 
 #include "batches.h"
 #include "checkpoint.h"
@@ -18,6 +19,7 @@
 #include "files.h"
 #include "greedy.h"
 #include "model.h"
+#include "processes.h"
 #include "safetensors.h"
 
 namespace fovea::fit {
@@ -46,58 +48,59 @@ struct Validation {
 
 class Fitting {
  public:
-  Fitting(const Arguments& arguments, const train::IdPairs& train, const train::IdPairs& valid)
+  // `links`: null where no alignments guide.
+  Fitting(const Arguments& arguments, const Processes& processes, const train::IdPairs& train,
+          const train::PairLinks* links, const train::IdPairs& valid)
       : arguments_(arguments),
-        device_(arguments.device),
+        processes_(processes),
+        device_(processes.device()),
         type_(computing_type(arguments)),
         parameters_(arguments.shape, arguments.seed, device_, type_),
-        model_(arguments.shape, parameters_, type_),
-        train_(train),
-        valid_(valid) {}
+        model_(arguments.shape, parameters_, type_, arguments.guided_layer - 1),
+        train_(train, links),
+        valid_(valid),
+        guided_(links != nullptr) {}
 
   int run() {
     start();
     if (!arguments_.export_to.empty()) {
-      export_model(arguments_.export_to, arguments_.ids, arguments_.shape, parameters_,
-                   arguments_.half);
+      if (!processes_.first()) return 0;
+      write_model(arguments_.export_to);
       if (!arguments_.logits.empty()) write_logits();
       Event("export").add("step", state_.step).add("folder", arguments_.export_to).say();
       return 0;
     }
     announce();
     const double started = now(), seconds_before = state_.seconds;
-    Walk walk(train_, arguments_.batch_tokens, arguments_.seed, state_.place);
+    Walk walk(train_, arguments_.batch_tokens * processes_.count(), arguments_.seed, state_.place);
     std::int64_t saved = state_.step;
-    double logged = now(), loss = 0;
-    std::int64_t tokens = 0, steps = 0;
-    while (state_.step < arguments_.steps && !stop_asked) {
-      if (arguments_.time_limit > 0 && now() - started > arguments_.time_limit) break;
-      const Batch batch = train_.batch(walk.next(), arguments_.shape, device_);
+    double logged = now();
+    Passed passed;
+    while (state_.step < arguments_.steps && !processes_.any(wants_to_stop(started))) {
+      const std::vector<std::int64_t> chosen = walk.next();
       state_.place = walk.place();
       ++state_.step;
-      loss += step(batch);
-      tokens += batch.target_tokens();
-      ++steps;
+      step(chosen, passed);
       if (state_.step % arguments_.log_every == 0 || state_.step == arguments_.steps) {
-        progress(loss, tokens, steps, now() - logged);
-        logged = now(), loss = 0, tokens = 0, steps = 0;
+        progress(passed, now() - logged);
+        logged = now(), passed = {};
       }
       state_.seconds = seconds_before + now() - started;
       if (state_.step % arguments_.valid_every == 0 || state_.step == arguments_.steps) {
         const double before = now();
-        if (!validate_and_judge()) break;
+        if (processes_.first()) validate_and_judge();
         logged += now() - before;
       }
       if (state_.step % arguments_.checkpoint_every == 0) {
         const double before = now();
-        save_checkpoint(arguments_.run, arguments_.shape, parameters_, state_);
+        save();
         saved = state_.step;
         logged += now() - before;
       }
     }
     state_.seconds = seconds_before + now() - started;
-    if (saved != state_.step)
-      save_checkpoint(arguments_.run, arguments_.shape, parameters_, state_);
+    if (saved != state_.step) save();
+    if (!processes_.first()) return 0;
     const bool complete = state_.step >= arguments_.steps || early_;
     Event("end")
         .add("step", state_.step)
@@ -111,6 +114,28 @@ class Fitting {
   }
 
  private:
+  // What passed since the last progress report.
+  struct Passed {
+    double loss = 0, guided = 0;  // sums over steps of this process's part of the means
+    std::int64_t tokens = 0, steps = 0;
+  };
+
+  bool wants_to_stop(double started) const {
+    return stop_asked || early_ ||
+           (arguments_.time_limit > 0 && now() - started > arguments_.time_limit);
+  }
+
+  void write_model(const std::string& folder) {
+    export_model(folder, arguments_.ids, arguments_.shape, parameters_, arguments_.half,
+                 guided_ ? arguments_.guided_layer : 0);
+  }
+
+  void save() {
+    if (processes_.first()) {
+      save_checkpoint(arguments_.run, arguments_.shape, parameters_, state_);
+    }
+  }
+
   void start() {
     std::filesystem::create_directories(arguments_.run + "/hypotheses");
     const bool there = has_checkpoint(arguments_.run);
@@ -142,6 +167,7 @@ class Fitting {
   }
 
   void announce() {
+    if (!processes_.first()) return;
     Event("start")
         .add("step", state_.step)
         .add("parameters", parameters_.count())
@@ -149,22 +175,48 @@ class Fitting {
         .add("device", arguments_.device)
         .add("precision", std::string(type_ == torch::kFloat ? "fp32" : "bf16"))
         .add("threads", static_cast<std::int64_t>(at::get_num_threads()))
+        .add("processes", static_cast<std::int64_t>(processes_.count()))
         .say();
     std::fprintf(
-        stderr, "%s at step %lld: %.2f million parameters, %lld pairs, %s on %s, %d threads\n",
+        stderr,
+        "%s at step %lld: %.2f million parameters, %lld pairs%s, %s on %s, %d threads in %d "
+        "process%s\n",
         state_.step > 0 ? "going on" : "starting", (long long)state_.step,
         static_cast<double>(parameters_.count()) / 1e6, (long long)train_.size(),
-        type_ == torch::kFloat ? "fp32" : "bf16", arguments_.device.c_str(), at::get_num_threads());
+        guided_ ? " with alignments" : "", type_ == torch::kFloat ? "fp32" : "bf16",
+        arguments_.device.c_str(), at::get_num_threads(), processes_.count(),
+        processes_.count() == 1 ? "" : "es");
   }
 
-  double step(const Batch& batch) {
+  // One step on `chosen`, of which every process takes its part: together they make the gradient
+  // of the mean over the whole.
+  void step(const std::vector<std::int64_t>& chosen, Passed& passed) {
     const auto number = static_cast<std::uint64_t>(state_.step);
+    const auto rank = static_cast<std::uint64_t>(processes_.rank());
+    const std::uint64_t seed = arguments_.seed ^ (rank == 0 ? 0 : mix(rank));  // what drops out
     // Only torch's own dropout draws from this generator; the fused one hashes seed and step.
-    torch::manual_seed(mix(arguments_.seed ^ mix(number)));
+    torch::manual_seed(mix(seed ^ mix(number)));
     parameters_.clear_gradients();
-    const TokenLoss loss =
-        model_.loss(batch, arguments_.seed, number, arguments_.dropout, arguments_.smoothing);
-    loss.mean.backward();
+    std::int64_t tokens = 0;
+    std::vector<std::int64_t> own;
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      tokens += train_.target_length(chosen[i]);
+      if (i % static_cast<std::size_t>(processes_.count()) == rank) own.push_back(chosen[i]);
+    }
+    if (!own.empty()) {
+      const Batch batch = train_.batch(own, arguments_.shape, device_);
+      const TokenLoss loss =
+          model_.loss(batch, seed, number, arguments_.dropout, arguments_.smoothing);
+      const auto all = static_cast<double>(tokens);
+      torch::Tensor total = loss.mean * (static_cast<double>(batch.target_tokens()) / all);
+      if (loss.guided.defined()) {
+        total = total + loss.guided * (arguments_.guided_weight / all);
+        passed.guided += loss.guided.item<double>() / all;
+      }
+      total.backward();
+      passed.loss += loss.sums.smoothed / all;
+    }
+    sum_gradients();
     const double norm =
         adam_step(parameters_, arguments_.adam, rate_at(arguments_, state_.step), state_.step);
     if (!std::isfinite(norm)) {
@@ -172,31 +224,57 @@ class Fitting {
                                " is not finite; resume with a lower --rate");
     }
     norm_ = norm;
-    return loss.sums.smoothed / static_cast<double>(batch.target_tokens());
+    passed.tokens += tokens;
+    ++passed.steps;
   }
 
-  void progress(double loss, std::int64_t tokens, std::int64_t steps, double seconds) {
-    const double per_step = seconds / static_cast<double>(steps);
-    Event("progress")
-        .add("step", state_.step)
+  // In float, whatever the leaves compute in; in one piece, which is one message.
+  void sum_gradients() {
+    if (processes_.count() == 1) return;
+    torch::NoGradGuard no_grad;
+    std::vector<torch::Tensor> parts;
+    for (Parameter& parameter : parameters_.all()) {
+      if (parameter.frozen) continue;
+      torch::Tensor& gradient = parameter.leaf.mutable_grad();
+      if (!gradient.defined()) gradient = torch::zeros_like(parameter.leaf);  // of an empty part
+      parts.push_back(gradient.flatten().to(torch::kFloat));
+    }
+    torch::Tensor all = torch::cat(parts);
+    processes_.sum(all);
+    std::int64_t begin = 0;
+    for (Parameter& parameter : parameters_.all()) {
+      if (parameter.frozen) continue;
+      torch::Tensor& gradient = parameter.leaf.mutable_grad();
+      const torch::Tensor part = all.narrow(0, begin, gradient.numel()).view(gradient.sizes());
+      gradient = part.to(gradient.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+      begin += gradient.numel();
+    }
+  }
+
+  void progress(const Passed& passed, double seconds) {
+    const auto steps = static_cast<double>(passed.steps);
+    const double loss = processes_.sum(passed.loss) / steps;
+    const double guided = guided_ ? processes_.sum(passed.guided) / steps : 0;
+    if (!processes_.first()) return;
+    Event event("progress");
+    event.add("step", state_.step)
         .add("steps", arguments_.steps)
         .add("epoch",
              static_cast<double>(state_.place.epoch) +
                  static_cast<double>(state_.place.index) / static_cast<double>(train_.size()))
-        .add("loss", loss / static_cast<double>(steps))
+        .add("loss", loss)
         .add("norm", norm_)
         .add("rate", rate_at(arguments_, state_.step))
-        .add("tokens_per_second", static_cast<double>(tokens) / seconds)
-        .add("eta", per_step * static_cast<double>(arguments_.steps - state_.step))
-        .say();
+        .add("tokens_per_second", static_cast<double>(passed.tokens) / seconds)
+        .add("eta", seconds / steps * static_cast<double>(arguments_.steps - state_.step));
+    if (guided_) event.add("alignment_loss", guided);
+    event.say();
   }
 
-  // False when the training should end early.
-  bool validate_and_judge() {
+  void validate_and_judge() {
     if (valid_.size() == 0) {
-      export_model(arguments_.model, arguments_.ids, arguments_.shape, parameters_,
-                   arguments_.half);
-      return true;
+      write_model(arguments_.model);
+      return;
     }
     const Validation result = validate();
     Event("valid")
@@ -208,14 +286,12 @@ class Fitting {
     if (result.loss < state_.best_loss) {
       state_.best_loss = result.loss;
       state_.validations_without_gain = 0;
-      export_model(arguments_.model, arguments_.ids, arguments_.shape, parameters_,
-                   arguments_.half);
+      write_model(arguments_.model);
     } else {
       ++state_.validations_without_gain;
     }
     early_ = arguments_.patience > 0 && state_.validations_without_gain >= arguments_.patience;
     if (early_) std::fprintf(stderr, "no gain in %d validations: done\n", arguments_.patience);
-    return !early_;
   }
 
   // On the moving averages, as the exported model will be.
@@ -257,6 +333,7 @@ class Fitting {
   }
 
   const Arguments& arguments_;
+  const Processes& processes_;
   torch::Device device_;
   torch::ScalarType type_;
   Parameters parameters_;
@@ -264,7 +341,8 @@ class Fitting {
   Corpus train_, valid_;
   State state_;
   double norm_ = 0;
-  bool early_ = false;
+  bool guided_;         // by given alignments
+  bool early_ = false;  // known to the first process, which judges
 };
 
 // The length that 3 in 1,000 training sources reach: the shipped model is at its best on longer
@@ -275,6 +353,25 @@ int longest_seen(std::vector<std::int32_t> lengths) {
   std::nth_element(lengths.begin(), lengths.begin() + static_cast<std::ptrdiff_t>(rank),
                    lengths.end(), std::greater<>());
   return std::max(2, lengths[rank]);
+}
+
+// The alignments beside the ids, if they are there and wanted; sets their weight.
+std::optional<train::PairLinks> alignments(Arguments& arguments, const train::IdPairs& pairs) {
+  const std::string path = arguments.ids + "/train.links";
+  const bool asked = arguments.guided_weight > 0;
+  if (arguments.guided_weight < 0) arguments.guided_weight = 0.1;
+  if (arguments.guided_weight == 0 || (!asked && !std::filesystem::exists(path))) return {};
+  if (!std::filesystem::exists(path)) {
+    throw std::runtime_error(path +
+                             ": not there, so nothing can guide the attention; give "
+                             "fovea-prepare --guided-alignment");
+  }
+  if (arguments.shape.mean_context) {
+    throw std::runtime_error(path +
+                             ": alignments guide attention, and --context mean has none; "
+                             "give --guided-alignment-weight 0 with it");
+  }
+  return train::read_links(path, pairs);
 }
 
 }  // namespace
@@ -313,9 +410,11 @@ int fit(Arguments arguments) {
     }
   }
   arguments.shape.longest_source = longest_seen(train.source_lengths);
+  const auto links = alignments(arguments, train);
   std::signal(SIGINT, ask_to_stop);
   std::signal(SIGTERM, ask_to_stop);
-  return Fitting(arguments, train, valid).run();
+  const Processes processes(arguments.device);
+  return Fitting(arguments, processes, train, links ? &*links : nullptr, valid).run();
 }
 
 }  // namespace fovea::fit

@@ -10,13 +10,14 @@ namespace fovea::fit {
 
 class Model {
  public:
-  Model(const Shape& shape, Parameters& parameters, torch::ScalarType type)
-      : shape_(shape), parameters_(parameters), type_(type) {}
+  // `guided_layer`, from 0: whose cross-attention's first head given alignments guide.
+  Model(const Shape& shape, Parameters& parameters, torch::ScalarType type, int guided_layer)
+      : shape_(shape), parameters_(parameters), type_(type), guided_layer_(guided_layer) {}
 
   torch::Tensor encode(const Batch& batch, DropoutSource dropouts) const;
-  // Hidden rows, one for each target input.
-  torch::Tensor decode(const Batch& batch, const torch::Tensor& memory,
-                       DropoutSource dropouts) const;
+  // Hidden rows, one for each target input. `guided` gets the loss of the batch's links.
+  torch::Tensor decode(const Batch& batch, const torch::Tensor& memory, DropoutSource dropouts,
+                       torch::Tensor* guided = nullptr) const;
   TokenLoss loss(const Batch& batch, std::uint64_t seed, std::uint64_t step, double dropout,
                  double smoothing) const;
 
@@ -35,6 +36,7 @@ class Model {
   Shape shape_;
   Parameters& parameters_;
   torch::ScalarType type_;
+  int guided_layer_;
 };
 
 }  // namespace fovea::fit
