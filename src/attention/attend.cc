@@ -95,6 +95,22 @@ void run_item(const Call& call, const Item& item, Isa isa, const Cut* cut = null
   run_sweep(sweep, rows, isa);
 }
 
+// Queries [i, i + count) of head h of sequence b, `size` a sweep: keys are packed once for all of them.
+void run_sweeps(const Call& call, const Item& item, std::int64_t size, float* received, Isa isa) {
+  Sweep sweep = attention::sweep_of(call, item.b, item.h);
+  sweep.received = received;
+  if (item.count > size) {
+    sweep.packed = kernels::packed_keys(sweep, attention::key_room(call, item.b));
+  }
+  const std::int64_t end = item.i + item.count;
+  for (std::int64_t i = item.i; i < end; i += size) {
+    Rows& rows = empty_rows();
+    attention::add_rows(call, item.b, item.h, i, std::min(size, end - i), rows);
+    sweep.again = i > item.i;
+    run_sweep(sweep, rows, isa);
+  }
+}
+
 // Queries [i, i + count) of sequence b.
 struct Span {
   std::int64_t b, i, count;
@@ -134,6 +150,16 @@ std::int64_t queries_of_sweep(const Call& call, std::int64_t heads, int threads)
   return queries;
 }
 
+// Sweeps that one task takes over the same keys, one after another: so many that there are still some tasks for
+// each thread.
+std::int64_t sweeps_of_item(const Call& call, std::int64_t heads, std::int64_t queries,
+                            int threads) {
+  const attention::Sizes& z = call.z;
+  std::int64_t sweeps = parts(z.N, queries);
+  while (sweeps > 1 && z.B * heads * parts(z.N, queries * sweeps) < 4 * threads) --sweeps;
+  return std::max<std::int64_t>(sweeps, 1);
+}
+
 // How many query heads of one key head share a sweep: more than one only where a head alone has few
 // queries (decoding), and not so many that threads stand idle.
 std::int64_t heads_together(const Call& call, int threads) {
@@ -153,7 +179,8 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
   const std::int64_t together = heads_together(call, threads.count());
   const std::int64_t heads = z.G * parts(group, together);
   const std::int64_t queries = queries_of_sweep(call, heads, threads.count());
-  const std::vector<Span> spans = spans_of(call, queries);
+  const std::int64_t sweeps = sweeps_of_item(call, heads, queries, threads.count());
+  const std::vector<Span> spans = spans_of(call, queries * sweeps);
   const auto item_at = [&](std::int64_t at) {
     const Span& span = spans[static_cast<std::size_t>(at / heads)];
     const std::int64_t part = at % heads % parts(group, together);
@@ -162,10 +189,13 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
     return Item{span.b, h, std::min(together, group - part * together), span.i, span.count};
   };
   const std::int64_t items = heads * static_cast<std::int64_t>(spans.size());
-  const std::int64_t cost = std::min(z.N, queries) * together * z.M * (z.D + z.E);
+  const std::int64_t cost = std::min(z.N, queries * sweeps) * together * z.M * (z.D + z.E);
   const std::int64_t cuts = kernels::part_count(z.M);
   if (z.N > kernels::kFewQueries || cuts < 2 || items >= 2 * threads.count()) {
-    spread(items, cost, threads, [&](std::int64_t at) { run_item(call, item_at(at), isa); });
+    spread(items, cost, threads, [&](std::int64_t at) {
+      const Item item = item_at(at);
+      item.heads > 1 ? run_item(call, item, isa) : run_sweeps(call, item, queries, nullptr, isa);
+    });
     return;
   }
   // Few queries, few heads, many keys: threads share rows. The bits are those of rows that they do not.
@@ -223,16 +253,7 @@ void attend_columns(const Call& call, Threads& threads, Isa isa) {
     float* received = sums_of(chunk.b, h) + chunk.i / kChunk * keys;
     std::fill(received, received + keys, 0.0f);
     const std::int64_t size = kernels::rows_that_fit(keys);
-    const std::int64_t end = chunk.i + chunk.count;
-    Sweep sweep = attention::sweep_of(call, chunk.b, h);
-    sweep.received = received;
-    if (chunk.count > size) sweep.packed = kernels::packed_keys(sweep, keys);
-    for (std::int64_t i = chunk.i; i < end; i += size) {
-      Rows& rows = empty_rows();
-      attention::add_rows(call, chunk.b, h, i, std::min(size, end - i), rows);
-      sweep.again = i > chunk.i;
-      run_sweep(sweep, rows, isa);
-    }
+    run_sweeps(call, {chunk.b, h, 1, chunk.i, chunk.count}, size, received, isa);
   });
   spread(z.B * z.H, parts(z.N, kChunk) * z.M, threads, [&](std::int64_t bh) {
     const std::int64_t b = bh / z.H;
