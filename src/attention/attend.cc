@@ -6,6 +6,7 @@
 
 #include "attention/checks.h"
 #include "attention/rows.h"
+#include "attention/scratch.h"
 #include "base/aligned.h"
 #include "fovea/error.h"
 #include "fovea/highlights.h"
@@ -29,19 +30,6 @@ constexpr std::int64_t kGrain = 1 << 20;
 
 std::int64_t parts(std::int64_t n, std::int64_t size) { return (n + size - 1) / size; }
 
-// Scratch of this thread, kept from call to call: fresh memory costs a page fault for each 4 KiB.
-float* scratch(std::int64_t floats) {
-  thread_local AlignedArray<float> memory;
-  thread_local std::int64_t size = 0;
-  if (size < floats) {
-    memory.reset();
-    size = 0;
-    memory = aligned_array<float>(static_cast<std::size_t>(floats));
-    size = floats;
-  }
-  return memory.get();
-}
-
 // Rows of this thread, kept likewise.
 std::vector<Row>& empty_rows() {
   thread_local std::vector<Row> rows;
@@ -59,7 +47,8 @@ void run_sweep(Sweep& sweep, const std::vector<Row>& rows, Isa isa) {
     first = std::min(first, row.first);
     end = std::max(end, row.visible);
   }
-  sweep.scratch = scratch(kernels::scratch_size(sweep, sweep.row_count, end == 0 ? 0 : first, end));
+  sweep.scratch =
+      attention::scratch(kernels::scratch_size(sweep, sweep.row_count, end == 0 ? 0 : first, end));
   kernels::run(sweep, isa);
 }
 

@@ -114,6 +114,7 @@ inline void finish_top(const State& s, int r, float inverse) {
 
 template <class Out>
 inline void finish_out(const State& s, int r, float inverse) {
+  inverse *= s.a.dropout.scale;
   auto* out = static_cast<Out*>(s.a.rows[r].out);
   const float* sums = s.w.sums + r * s.w.value_step;
   for (std::int64_t e = 0; e < s.a.value_width; e += kLanes) {

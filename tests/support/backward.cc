@@ -94,9 +94,19 @@ void GradientResults<T>::widen() {
 template struct GradientResults<float>;
 template struct GradientResults<double>;
 
-GradientResults<double> exact_gradients(const BackwardProblem& problem) {
+GradientResults<double> exact_gradients(const BackwardProblem& problem,
+                                        const Results<float>* forward) {
   GradientResults<double> results(problem.problem);
-  reference::attend_backward(problem.problem.inputs(), problem.problem.options(), {},
+  Forward given;
+  if (forward != nullptr) {
+    const Places& places = problem.problem.places;
+    const Case& c = problem.c();
+    given.lse = places.view_of_queries(forward->lse);
+    given.out = places.query_offsets.empty()
+                    ? View(forward->out.data(), {c.B, c.H, c.N, c.E})
+                    : View(forward->out.data(), {places.query_offsets.back(), c.H, c.E});
+  }
+  reference::attend_backward(problem.problem.inputs(), problem.problem.options(), given,
                              problem.out_gradient.view(), results.gradients());
   return results;
 }

@@ -44,7 +44,8 @@ struct GradientResults {
 extern template struct GradientResults<float>;
 extern template struct GradientResults<double>;
 
-// Of the reference, which computes lse and delta itself.
-GradientResults<double> exact_gradients(const BackwardProblem& problem);
+// Of the reference, which computes lse and delta itself, or takes them from a forward's lse and out.
+GradientResults<double> exact_gradients(const BackwardProblem& problem,
+                                        const Results<float>* forward = nullptr);
 
 }  // namespace fovea::testing
