@@ -121,23 +121,33 @@ inline void finish_rows(const Backward& a) {
 
 // --- kPack and kStoreKeys --------------------------------------------------------------------------------
 
-// seen[j]: some row sees key j of the block.
+// seen[j]: some row sees key j of the block. Without masks and biases rows see a range, and all of them
+// together one too, since places follow each other. Most often a few rows see all keys.
 inline void find_seen(const BackwardState& s, bool* seen) {
-  for (std::int64_t j = 0; j < kKeys; ++j) seen[j] = false;
+  const Floats hidden = all(kHidden);
+  Reach whole{kKeys, 0};
+  float reach[kKeys];  // 0 where seen
   float added[kKeys];
-  const Row* last = nullptr;
-  for (std::int64_t r = 0; r < s.a.row_count; ++r) {
+  std::int64_t left = s.block.keys;  // keys that no row saw so far
+  for (std::int64_t j = 0; j < kKeys; j += kLanes) store(reach + j, hidden);
+  for (std::int64_t r = 0; r < s.a.row_count && left > 0; ++r) {
     const Row& row = s.a.rows[r].row;
-    const Reach reach = reach_of(s, row);
-    if (reach.first == reach.end) continue;
-    const bool same = last != nullptr && row.mask == last->mask && row.bias == last->bias &&
-                      row.first == last->first && row.visible == last->visible;
-    last = &row;
-    if (same) continue;
-    if (s.adds) add_row(s.a.keys, s.block, row, added);
-    for (std::int64_t j = reach.first; j < reach.end; ++j) {
-      seen[j] = seen[j] || !s.adds || added[j] != kHidden;
+    const Reach own = reach_of(s, row);
+    if (own.first == own.end) continue;
+    whole = {smaller(whole.first, own.first), larger(whole.end, own.end)};
+    if (!s.adds) {
+      left = s.block.keys - (whole.end - whole.first);
+      continue;
     }
+    add_row(s.a.keys, s.block, row, added);
+    left = 0;
+    for (std::int64_t j = 0; j < s.block.keys; ++j) {
+      reach[j] = added[j] == kHidden ? reach[j] : 0.0f;
+      left += reach[j] == 0 ? 0 : 1;
+    }
+  }
+  for (std::int64_t j = 0; j < kKeys; ++j) {
+    seen[j] = s.adds ? reach[j] == 0 : j >= whole.first && j < whole.end;
   }
 }
 
@@ -320,14 +330,15 @@ inline Pairs pairs_of(const BackwardState& s, const GradientTile& t, int r, cons
     return {p, p * (dp - delta)};
   }
   x = finished_score(s, row, reach, j, x);
-  const Floats p = exp2(fma(x - base, all(s.unit), rest));
+  // 0 where hidden, also in a row whose lse is NaN.
+  const Floats hidden = all(kHidden);
+  const Floats p = pick_where_equal(x, hidden, all(0), exp2(fma(x - base, all(s.unit), rest)));
   Floats met = p;
   if (s.w.kept != nullptr) {
     const Floats z = load(s.w.kept + r * kKeys + j);
     met = p * z;
     dp = dp * z;
   }
-  const Floats hidden = all(kHidden);
   const Floats ds = pick_where_equal(x, hidden, all(0), p * (dp - delta));
   if (s.a.product_sums != nullptr) {
     add_to(s.a.product_sums + j, pick_where_equal(x, hidden, all(0), p * dp));
