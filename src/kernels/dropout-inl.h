@@ -1,8 +1,9 @@
 // Which weights dropout drops: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw 2011) over the counters that
-// fovea/attend.h states. Plain loops over lanes, which the compiler makes vectors of.
+// fovea/attend.h states. Words of 32 bits are kept in integers of 64, whose upper halves do not count.
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 namespace fovea::kernels {
 namespace {
@@ -11,35 +12,43 @@ namespace {
 constexpr int kCounters = 16;
 constexpr std::int64_t kDropKeys = 4 * kCounters;
 
-// to[4 c + w]: word w of counter (first + c, query, head, offset).
+// to[4 c + w]: word w of counter (first + c, query, head, offset). (Of an integer in memory the lower half
+// comes first: all processors that fovea has kernels for have this order.)
 inline void random_words(const Dropping& dropout, std::uint32_t first, const Row& row,
                          std::uint32_t* to) {
-  std::uint32_t a[kCounters], b[kCounters], c[kCounters], d[kCounters];
-  for (int l = 0; l < kCounters; ++l) {
-    a[l] = first + static_cast<std::uint32_t>(l);
-    b[l] = row.query;
-    c[l] = row.head;
-    d[l] = dropout.offset;
-  }
-  auto low = static_cast<std::uint32_t>(dropout.seed);
-  auto high = static_cast<std::uint32_t>(dropout.seed >> 32U);
-  for (int round = 0; round < 10; ++round) {
-    for (int l = 0; l < kCounters; ++l) {
-      const std::uint64_t x = std::uint64_t{0xD2511F53U} * a[l];
-      const std::uint64_t y = std::uint64_t{0xCD9E8D57U} * c[l];
-      a[l] = static_cast<std::uint32_t>(y >> 32U) ^ b[l] ^ low;
-      b[l] = static_cast<std::uint32_t>(y);
-      c[l] = static_cast<std::uint32_t>(x >> 32U) ^ d[l] ^ high;
-      d[l] = static_cast<std::uint32_t>(x);
+  constexpr Integers kNone{};
+  for (int at = 0; at < kCounters; at += kIntegers) {
+    std::uint64_t lanes[kIntegers];
+    for (int l = 0; l < kIntegers; ++l) {
+      lanes[l] = std::uint64_t{first} + static_cast<std::uint64_t>(at + l);
     }
-    low += 0x9E3779B9U;
-    high += 0xBB67AE85U;
-  }
-  for (int l = 0; l < kCounters; ++l) {
-    to[4 * l] = a[l];
-    to[4 * l + 1] = b[l];
-    to[4 * l + 2] = c[l];
-    to[4 * l + 3] = d[l];
+    Integers a;
+    std::memcpy(&a, lanes, sizeof(a));
+    Integers b = kNone + row.query;
+    Integers c = kNone + row.head;
+    Integers d = kNone + dropout.offset;
+    auto low = static_cast<std::uint32_t>(dropout.seed);
+    auto high = static_cast<std::uint32_t>(dropout.seed >> 32U);
+    for (int round = 0; round < 10; ++round) {
+      const Integers x = low_times(a, 0xD2511F53U);
+      const Integers y = low_times(c, 0xCD9E8D57U);
+      a = (y >> 32) ^ b ^ (kNone + low);
+      b = y;
+      c = (x >> 32) ^ d ^ (kNone + high);
+      d = x;
+      low += 0x9E3779B9U;
+      high += 0xBB67AE85U;
+    }
+    const Integers ab = (a & (kNone + 0xffffffffU)) | (b << 32);
+    const Integers cd = (c & (kNone + 0xffffffffU)) | (d << 32);
+    std::uint64_t first_half[kIntegers];
+    std::uint64_t second_half[kIntegers];
+    std::memcpy(first_half, &ab, sizeof(ab));
+    std::memcpy(second_half, &cd, sizeof(cd));
+    for (int l = 0; l < kIntegers; ++l) {
+      std::memcpy(to + 4 * (at + l), first_half + l, 8);
+      std::memcpy(to + 4 * (at + l) + 2, second_half + l, 8);
+    }
   }
 }
 

@@ -156,5 +156,11 @@ inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), 
   }
 }
 
+using Integers [[gnu::vector_size(32)]] = std::uint64_t;
+constexpr int kIntegers = 4;
+inline Integers low_times(Integers x, std::uint32_t m) {
+  return (Integers)_mm256_mul_epu32((__m256i)x, _mm256_set1_epi64x(m));
+}
+
 }  // namespace
 }  // namespace fovea::kernels

@@ -133,5 +133,11 @@ inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), 
   }
 }
 
+using Integers [[gnu::vector_size(64)]] = std::uint64_t;
+constexpr int kIntegers = 8;
+inline Integers low_times(Integers x, std::uint32_t m) {
+  return (Integers)_mm512_mul_epu32((__m512i)x, _mm512_set1_epi64(m));
+}
+
 }  // namespace
 }  // namespace fovea::kernels
