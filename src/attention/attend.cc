@@ -17,6 +17,7 @@ namespace fovea {
 namespace {
 
 using attention::Call;
+using attention::Rows;
 using kernels::kQueries;
 using kernels::Row;
 using kernels::Sweep;
@@ -30,19 +31,25 @@ constexpr std::int64_t kGrain = 1 << 20;
 
 std::int64_t parts(std::int64_t n, std::int64_t size) { return (n + size - 1) / size; }
 
-// Rows of this thread, kept likewise.
-std::vector<Row>& empty_rows() {
-  thread_local std::vector<Row> rows;
+// Rows of this thread, kept from call to call as scratch is.
+Rows& empty_rows() {
+  thread_local Rows rows;
   rows.clear();
   return rows;
 }
 
-void run_sweep(Sweep& sweep, const std::vector<Row>& rows, Isa isa) {
-  sweep.rows = rows.data();
-  sweep.row_count = static_cast<int>(rows.size());
+void run_sweep(Sweep& sweep, const Rows& rows, Isa isa) {
+  sweep.rows = rows.all().data();
+  sweep.row_count = static_cast<int>(rows.all().size());
+  if (sweep.packed > 0) {  // what stays packed must not move as the keys grow more
+    sweep.scratch =
+        attention::scratch(kernels::scratch_size(sweep, sweep.row_count, 0, sweep.packed));
+    kernels::run(sweep, isa);
+    return;
+  }
   std::int64_t first = INT64_MAX;
   std::int64_t end = 0;
-  for (const Row& row : rows) {
+  for (const Row& row : rows.all()) {
     if (row.visible == 0) continue;
     first = std::min(first, row.first);
     end = std::max(end, row.visible);
@@ -64,11 +71,9 @@ struct Cut {
   float* partials;
 };
 
-void run_item(const Call& call, const Item& item, float* received, Isa isa,
-              const Cut* cut = nullptr) {
-  std::vector<Row>& rows = empty_rows();
+void run_item(const Call& call, const Item& item, Isa isa, const Cut* cut = nullptr) {
+  Rows& rows = empty_rows();
   Sweep sweep = attention::sweep_of(call, item.b, item.h);
-  sweep.received = received;
   if (cut != nullptr) {
     sweep.stage = cut->stage;
     sweep.part = cut->part;
@@ -150,8 +155,7 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
   const std::int64_t cost = std::min(z.N, queries) * together * z.M * (z.D + z.E);
   const std::int64_t cuts = kernels::part_count(z.M);
   if (z.N > kernels::kFewQueries || cuts < 2 || items >= 2 * threads.count()) {
-    spread(items, cost, threads,
-           [&](std::int64_t at) { run_item(call, item_at(at), nullptr, isa); });
+    spread(items, cost, threads, [&](std::int64_t at) { run_item(call, item_at(at), isa); });
     return;
   }
   // Few queries, few heads, many keys: threads share rows. The bits are those of rows that they do not.
@@ -160,11 +164,11 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
   const auto partials = aligned_array<float>(static_cast<std::size_t>(items * step));
   spread(items * cuts, cost / cuts, threads, [&](std::int64_t at) {
     const Cut cut{Sweep::Stage::kPart, at % cuts, partials.get() + at / cuts * step};
-    run_item(call, item_at(at / cuts), nullptr, isa, &cut);
+    run_item(call, item_at(at / cuts), isa, &cut);
   });
   spread(items, cost / cuts, threads, [&](std::int64_t at) {
     const Cut cut{Sweep::Stage::kMerge, 0, partials.get() + at * step};
-    run_item(call, item_at(at), nullptr, isa, &cut);
+    run_item(call, item_at(at), isa, &cut);
   });
 }
 
@@ -208,10 +212,16 @@ void attend_columns(const Call& call, Threads& threads, Isa isa) {
     const std::int64_t keys = attention::key_room(call, chunk.b);
     float* received = sums_of(chunk.b, h) + chunk.i / kChunk * keys;
     std::fill(received, received + keys, 0.0f);
-    const std::int64_t rows = kernels::rows_that_fit(keys);
+    const std::int64_t size = kernels::rows_that_fit(keys);
     const std::int64_t end = chunk.i + chunk.count;
-    for (std::int64_t i = chunk.i; i < end; i += rows) {
-      run_item(call, {chunk.b, h, 1, i, std::min(rows, end - i)}, received, isa);
+    Sweep sweep = attention::sweep_of(call, chunk.b, h);
+    sweep.received = received;
+    if (chunk.count > size) sweep.packed = kernels::packed_keys(sweep, keys);
+    for (std::int64_t i = chunk.i; i < end; i += size) {
+      Rows& rows = empty_rows();
+      attention::add_rows(call, chunk.b, h, i, std::min(size, end - i), rows);
+      sweep.again = i > chunk.i;
+      run_sweep(sweep, rows, isa);
     }
   });
   spread(z.B * z.H, parts(z.N, kChunk) * z.M, threads, [&](std::int64_t bh) {
@@ -259,15 +269,16 @@ void attend_whole_rows(const Call& call, Threads& threads, Isa isa) {
   spread(z.H * runs, cost, threads, [&](std::int64_t at) {
     const std::int64_t h = at % z.H;
     const auto run = static_cast<std::size_t>(at / z.H);
-    std::vector<Row>& rows = empty_rows();
+    Rows& rows = empty_rows();
     Sweep sweep = attention::sweep_of(call, asked[begins[run]].b, h);
     sweep.v = nullptr;
     sweep.entropy = false;
     sweep.top = 0;
     sweep.wholes = true;
     for (std::size_t x = begins[run]; x < begins[run + 1]; ++x) {
-      rows.push_back(attention::whole_row_of(call, asked[x].b, h, asked[x].i, asked[x].r));
-      std::fill(rows.back().whole, rows.back().whole + z.M, 0.0f);
+      Row& row = rows.add();
+      row = attention::whole_row_of(call, asked[x].b, h, asked[x].i, asked[x].r);
+      std::fill(row.whole, row.whole + z.M, 0.0f);
     }
     run_sweep(sweep, rows, isa);
   });

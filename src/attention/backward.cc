@@ -1,11 +1,11 @@
-// The front of backward: cuts a call into blocks of keys and runs of queries, and spreads the blocks over
-// threads.
+// The front of backward: cuts a call into blocks of keys and runs of queries, and spreads the
+// blocks over threads.
 //
-// A task is one block of keys of one key head: it holds their dk and dv while all queries pass. dq, and biases
-// that are shared, are sums over tasks: for a run of queries a task waits until the task before it, in
-// the order of the sum, has passed that run. So sums have one order, whatever the threads, without
-// memory of their own. Tasks begin in ascending order (fovea/threads.h), and those that wait for each other lie
-// far apart where there are heads enough.
+// A task is one block of keys of one key head: it holds their dk and dv while all queries pass. dq,
+// and biases that are shared, are sums over tasks: for a run of queries a task waits until the task
+// before it, in the order of the sum, has passed that run. So sums have one order, whatever the
+// threads, without memory of their own. Tasks begin in ascending order (fovea/threads.h), and those
+// that wait for each other lie far apart where there are heads enough.
 #include "fovea/backward.h"
 
 #include <algorithm>
@@ -164,7 +164,8 @@ class Tasks {
     const Turn turn(turns_, task);
     const std::int64_t heads = call_.z.B * call_.z.G;
     const Block block{task / heads * kKeys, task % heads / call_.z.G, task % call_.z.G};
-    // What sums over heads or sequences runs through all tasks; else blocks of one head follow each other.
+    // What sums over heads or sequences runs through all tasks; else blocks of one head follow each
+    // other.
     const std::int64_t before = shares_bias_ ? task - 1 : task - heads;
     const float* bias_sums = nullptr;
     if (block.begin < attention::key_room(call_, block.b)) {

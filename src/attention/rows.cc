@@ -126,6 +126,7 @@ class Reading {
     row.query = static_cast<std::uint32_t>(i_);
     row.head = static_cast<std::uint32_t>(head_);
     sight_.look(i_++, row);
+    row.known_lse = 0;
     if (const auto* lse = lse_.next<const float>()) {
       // Where lse says that nothing was seen, that is so.
       if (*lse == -HUGE_VALF) row.first = row.visible = 0;
@@ -167,7 +168,7 @@ std::int64_t key_room(const Call& call, std::int64_t b) {
 }
 
 void add_rows(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t count,
-              std::vector<kernels::Row>& rows) {
+              Rows& rows) {
   const Outputs& outputs = call.outputs;
   const auto walk = [&](const View& view) {
     return Walk(view, call.inputs.query_offsets, b, h, i);
@@ -180,14 +181,16 @@ void add_rows(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i, 
   Walk top_index = walk(outputs.top_index);
   Walk top_weight = walk(outputs.top_weight);
   for (std::int64_t end = i + count; i < end; ++i) {
-    kernels::Row& row = rows.emplace_back();
+    kernels::Row& row = rows.add();
     reading.next(row);
-    if (const auto* w = weight.next<const float>()) row.weight = *w;
+    const auto* w = weight.next<const float>();
+    row.weight = w == nullptr ? 1 : *w;
     row.out = out.next<void>();
     row.lse = lse.next<float>();
     row.entropy = entropy.next<float>();
     row.top_index = top_index.next<std::int32_t>();
     row.top_weight = top_weight.next<float>();
+    row.whole = nullptr;
   }
 }
 

@@ -7,8 +7,8 @@
 
 namespace fovea::attention {
 
-// At least so many floats, aligned to a cache line, of the thread that asks; until it asks again for the
-// same kName.
+// At least so many floats, aligned to a cache line, of the thread that asks; until it asks again
+// for the same kName.
 template <int kName = 0>
 float* scratch(std::int64_t floats) {
   thread_local AlignedArray<float> memory;

@@ -4,9 +4,9 @@
 //   s = q k^T     p = 2^(unit (s - lse))     dp = g v^T     ds = p (dp - delta)
 //   dv += p^T g     dk += ds^T q     dq += ds k
 //
-// Five products of the block and a run of rows, and every operand is packed once for two of them at least.
-// p and ds lie in L2 between them. The sums of dk and dv stay with the block, which sees all rows pass; dq goes to
-// the rows' own sums, block after block.
+// Five products of the block and a run of rows, and every operand is packed once for two of them at
+// least. p and ds lie in L2 between them. The sums of dk and dv stay with the block, which sees all
+// rows pass; dq goes to the rows' own sums, block after block.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@
 namespace fovea::kernels {
 namespace {
 
-constexpr double kLog2eOfBackward = 1.4426950408889634;
+constexpr double kLog2e = 1.4426950408889634;
 constexpr std::int64_t kPanelKeys = kTileVectors * kLanes;
 
 struct BackwardState {
@@ -51,7 +51,7 @@ inline BackwardState state_of(Backward& a) {
   s.adds = keys.masked || keys.biased;
   s.scaled = keys.biased || keys.sloped || keys.scale == 0;
   s.scale = s.scaled ? 1 : keys.scale < 0 ? -keys.scale : keys.scale;
-  s.unit = static_cast<float>(s.scale * kLog2eOfBackward);
+  s.unit = static_cast<float>(s.scale * kLog2e);
   return s;
 }
 
@@ -65,7 +65,7 @@ inline Reach reach_of(const BackwardState& s, const Row& row) {
   return first < end ? Reach{first, end} : Reach{0, 0};
 }
 
-// --- kStartRows and kFinishRows ------------------------------------------------------------------------------
+// --- kStartRows and kFinishRows ------------------------------------------------------------------
 
 template <class A, class B>
 inline float dot(const A* a, const B* b, std::int64_t n) {
@@ -119,10 +119,10 @@ inline void finish_rows(const Backward& a) {
   }
 }
 
-// --- kPack and kStoreKeys --------------------------------------------------------------------------------
+// --- kPack and kStoreKeys ------------------------------------------------------------------------
 
-// seen[j]: some row sees key j of the block. Without masks and biases rows see a range, and all of them
-// together one too, since places follow each other. Most often a few rows see all keys.
+// seen[j]: some row sees key j of the block. Without masks and biases rows see a range, and all of
+// them together one too, since places follow each other. Most often a few rows see all keys.
 inline void find_seen(const BackwardState& s, bool* seen) {
   const Floats hidden = all(kHidden);
   Reach whole{kKeys, 0};
@@ -186,7 +186,7 @@ inline void store_block(const BackwardState& s) {
   }
 }
 
-// --- kGather: rows are packed -----------------------------------------------------------------------
+// --- kGather: rows are packed --------------------------------------------------------------------
 
 // Words of a row, as the scores' products take them; those of a row that sees nothing are 0.
 template <class Operands>
@@ -204,7 +204,8 @@ inline void pack_words(const void* from, std::int64_t width, std::int64_t words,
   }
 }
 
-// Words of rows r and, in pairs, r + 1 side by side, for the sums over queries. Returns whether all are finite.
+// Words of rows r and, in pairs, r + 1 side by side, for the sums over queries. Returns whether all
+// are finite.
 template <class Operands>
 inline bool pack_lanes(const void* const* rows, std::int64_t count, std::int64_t width,
                        std::int64_t step, float* to) {
@@ -258,7 +259,7 @@ inline void pack_rows(BackwardState& s) {
   s.a.notes.rows_finite = q_finite && g_finite;
 }
 
-// --- kGather: p and ds ------------------------------------------------------------------------------
+// --- kGather: p and ds ---------------------------------------------------------------------------
 
 struct GradientTile {
   int begin, count;                       // rows
@@ -285,7 +286,8 @@ inline GradientTile gradient_tile(const BackwardState& s, std::int64_t begin) {
   return t;
 }
 
-// The products of a panel become scores of row r, -inf where hidden: as add() and hide() of a sweep.
+// The products of a panel become scores of row r, -inf where hidden: as add() and hide() of a
+// sweep.
 inline Floats finished_score(const BackwardState& s, std::int64_t r, const Reach& reach,
                              std::int64_t j, Floats x) {
   const Row& row = s.a.rows[r].row;
@@ -408,7 +410,7 @@ void weigh_pairs(const BackwardState& s, const GradientTile& t, std::int64_t fro
   }
 }
 
-// --- the products over queries -----------------------------------------------------------------------
+// --- the products over queries -------------------------------------------------------------------
 
 struct Gather {
   const float* p;      // [steps, kPairStep]  words of queries; column r is that of key r
@@ -456,7 +458,7 @@ template <class Operands, int R, int C>
 constexpr void fill(BackwardTable<Operands>& table) {
   table.weigh[R - 1][C - 1] = weigh_pairs<Operands, R, C>;
   table.gather[R - 1][C - 1] = gather_tile<Operands, R, C>;
-  table.blend[R - 1][C - 1] = blend_tile<Operands, true, R, C>;
+  table.blend[R - 1][C - 1] = blend_tile<Operands, Values::kPacked, Sums::kGoOn, R, C>;
   if constexpr (C > 1) {
     fill<Operands, R, C - 1>(table);
   } else if constexpr (R > 1) {
@@ -509,8 +511,8 @@ inline bool sees(const BackwardState& s, std::int64_t r, std::int64_t j) {
   return j >= reach.first && j < reach.end && (!s.adds || s.w.added[r * kKeys + j] != kHidden);
 }
 
-// The same where something is not finite: pair by pair, leaving out those that are hidden (0 times NaN is
-// NaN). The same chains of multiply-adds otherwise.
+// The same where something is not finite: pair by pair, leaving out those that are hidden (0 times
+// NaN is NaN). The same chains of multiply-adds otherwise.
 template <class Operands>
 [[gnu::noinline]] void gather_careful(const BackwardState& s, const float* p, const float* lanes,
                                       std::int64_t step, float* sums) {
@@ -575,7 +577,7 @@ inline void take_queries(BackwardState& s) {
   }
 }
 
-// --- kSpread -----------------------------------------------------------------------------------------
+// --- kSpread -------------------------------------------------------------------------------------
 
 template <class Operands>
 [[gnu::noinline]] void spread_careful(const BackwardState& s, std::int64_t r) {

@@ -1,17 +1,17 @@
 // What the kernels of backward are told: rows, one block of keys, and where sums go. Plain data.
 //
 // attention/ runs the stages in this order:
-//   kStartRows   delta of rows; their sums become 0                          any rows
+//   kStartRows   delta of rows; their sums become 0                 any rows
 //   for each block of keys
-//     kPack        the block is packed, its sums become 0                    all rows that may see it
+//     kPack        the block is packed, its sums become 0           all rows that may see it
 //     for each run of at most kGradientRows rows
 //       kGather      p and ds of rows x block; dk, dv and column sums grow
-//       kSpread      dq and the rows' bias gradients grow                    the same rows, after kGather
+//       kSpread      dq and the rows' bias gradients grow           the same, after kGather
 //     kStoreKeys   dk and dv of the block
-//   kFinishRows  dq of rows                                                  any rows
-// Between kPack and kStoreKeys `scratch` and `notes` belong to the block. Other blocks may run beside it on other
-// threads, but for a row kSpread must run block after block, in ascending order: that fixes the order
-// in which dq is summed.
+//   kFinishRows  dq of rows                                         any rows
+// Between kPack and kStoreKeys `scratch` and `notes` belong to the block. Other blocks may run
+// beside it on other threads, but for a row kSpread must run block after block, in ascending order:
+// that fixes the order in which dq is summed.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@
 
 namespace fovea::kernels {
 
-// Rows of a run. Sums of dk and dv pass through registers once a run: 96 multiply-adds for each load and store.
+// Rows of a run. Sums of dk and dv pass through registers once a run: 96 multiply-adds for each load
+// and store.
 inline constexpr int kGradientRows = 96;
 
 struct GradientRow {

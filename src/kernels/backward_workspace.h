@@ -9,8 +9,8 @@
 namespace fovea::kernels {
 namespace {
 
-// Floats from row to row of p and ds. Not a power of 2: products over queries read them column by column, and rows
-// 1 KiB apart would share 4 of the 64 sets of L1.
+// Floats from row to row of p and ds. Not a power of 2: products over queries read them column by
+// column, and rows 1 KiB apart would share 4 of the 64 sets of L1.
 constexpr std::int64_t kPairStep = kKeys + kWidest;
 
 struct BackwardWorkspace {

@@ -15,12 +15,16 @@ std::int64_t partial_size(const Sweep& sweep, int rows, std::int64_t end) {
 
 std::int64_t part_count(std::int64_t end) { return parts_of(end); }
 
+std::int64_t packed_keys(const Sweep& sweep, std::int64_t keys) {
+  constexpr std::int64_t kMostPacked = std::int64_t{1} << 22;  // floats
+  return keys * (sweep.width + sweep.value_width) <= kMostPacked ? rounded_up(keys, kKeys) : 0;
+}
+
 int rows_that_fit(std::int64_t keys) {
-  constexpr std::int64_t kMostKept =
-      384;  // more would not stay in L3, and packing is cheap by then
-  const std::int64_t rows = kKeptWeights / rounded_up(larger(keys, 1), kKeys);
-  const std::int64_t tiles = larger(2, smaller(kMostKept, rows) / kMostTileRows);
-  return static_cast<int>(tiles * kMostTileRows);
+  const std::int64_t whole = rounded_up(larger(keys, 1), kKeys);
+  const std::int64_t near = smaller(192, kNearWeights / whole);  // packing is cheap by then
+  const std::int64_t rows = near >= 96 ? near : smaller(96, kKeptWeights / whole);
+  return static_cast<int>(larger(2, rows / kMostTileRows) * kMostTileRows);
 }
 
 void run(const Sweep& sweep, Isa isa) {

@@ -1,5 +1,6 @@
-// Which weights dropout drops: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw 2011) over the counters that
-// fovea/attend.h states. Words of 32 bits are kept in integers of 64, whose upper halves do not count.
+// Which weights dropout drops: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw 2011) over the counters
+// that fovea/attend.h states. Words of 32 bits are kept in integers of 64, whose upper halves do
+// not count.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@ namespace {
 constexpr int kCounters = 16;
 constexpr std::int64_t kDropKeys = 4 * kCounters;
 
-// to[4 c + w]: word w of counter (first + c, query, head, offset). (Of an integer in memory the lower half
-// comes first: all processors that fovea has kernels for have this order.)
+// to[4 c + w]: word w of counter (first + c, query, head, offset). (Of an integer in memory the
+// lower half comes first: all processors that fovea has kernels for have this order.)
 inline void random_words(const Dropping& dropout, std::uint32_t first, const Row& row,
                          std::uint32_t* to) {
   constexpr Integers kNone{};

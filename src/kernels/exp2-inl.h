@@ -7,6 +7,8 @@ namespace {
 constexpr float kHidden = -__builtin_inff();        // the score of a key that a row may not see
 constexpr float kLowest = -3.4028234663852886e38f;  // the lowest score of one that it sees
 
+constexpr float kLeast = -126.0f;  // 2^x is 0 below
+
 // 2^x = 2^n 2^f, n = round(x), |f| <= 1/2. For x below 127.
 //
 // Exact   1 at x = 0; 0 below -126, so that no result is denormal and 2^-inf = 0; NaN stays NaN.
@@ -24,7 +26,7 @@ constexpr float kLowest = -3.4028234663852886e38f;  // the lowest score of one t
   p = fma(p, f, all(2.4022242090385470e-01f));
   p = fma(p, f, all(6.9314697759899200e-01f));
   p = fma(p, f, all(1.0f));
-  return zero_where_less(x, all(-126.0f), p * power_of_bits(shifted));
+  return zero_where_less(x, all(kLeast), p * power_of_bits(shifted));
 }
 
 }  // namespace

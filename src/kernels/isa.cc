@@ -36,7 +36,10 @@ bool cpu_has(Isa isa) {
       return cpu_has(Isa::kAvx2) && __builtin_cpu_supports("avx512f") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl");
-    case Isa::kAvx512Bf16: return cpu_has(Isa::kAvx512) && __builtin_cpu_supports("avx512bf16");
+    // With them the byte compress of top keys, which all but one early kind of these processors have.
+    case Isa::kAvx512Bf16:
+      return cpu_has(Isa::kAvx512) && __builtin_cpu_supports("avx512bf16") &&
+             __builtin_cpu_supports("avx512vbmi2");
 #elif defined(__aarch64__)
     case Isa::kNeon: return true;  // part of the architecture
 #endif

@@ -11,12 +11,12 @@ set_source_files_properties(kernels/sweep_scalar.cc kernels/backward_scalar.cc P
   "${fovea_kernel_flags};-fno-tree-vectorize;-fno-tree-slp-vectorize")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(kernels/sweep_avx2.cc kernels/backward_avx2.cc PROPERTIES COMPILE_OPTIONS
-    "${fovea_kernel_flags};-mavx2;-mfma;-mf16c")
+    "${fovea_kernel_flags};-mavx2;-mfma;-mf16c;-mprfchw")
   # gcc 12 warns of its own header here (its bug 105593): undefined lanes that masks never let through.
   set_source_files_properties(kernels/sweep_avx512.cc kernels/backward_avx512.cc PROPERTIES COMPILE_OPTIONS
-    "${fovea_kernel_flags};$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>;$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mfma;-mf16c")
+    "${fovea_kernel_flags};$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>;$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mfma;-mf16c;-mprfchw")
   set_source_files_properties(kernels/sweep_avx512_bf16.cc kernels/backward_avx512_bf16.cc PROPERTIES COMPILE_OPTIONS
-    "${fovea_kernel_flags};$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>;$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512bf16;-mfma;-mf16c")
+    "${fovea_kernel_flags};$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>;$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512bf16;-mavx512vbmi2;-mfma;-mf16c;-mprfchw")
 endif()
 # NEON needs no flags beyond AArch64's own. Scheduled before registers are given out, gcc 12 loads all broadcasts
 # of a tile at once: 34 registers of 32, and two of the sums go through the stack.

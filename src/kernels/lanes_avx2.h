@@ -89,6 +89,9 @@ inline Floats power_of_bits(Floats x) {
 inline Floats zero_where_less(Floats a, Floats b, Floats x) {
   return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_NLT_UQ), x);
 }
+inline Floats fma_unless_less(Floats a, Floats b, Floats x, Floats y, Floats sum) {
+  return _mm256_blendv_ps(_mm256_fmadd_ps(x, y, sum), sum, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
 inline Floats pick_where_equal(Floats a, Floats b, Floats y, Floats x) {
   return _mm256_blendv_ps(x, y, _mm256_cmp_ps(a, b, _CMP_EQ_OQ));
 }
@@ -99,12 +102,15 @@ inline std::uint32_t greater(Floats a, Floats b) {
   return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
 }
 
-inline std::int64_t store_where(float* p, std::uint32_t bits, Floats x) {
-  float lanes[kLanes];
-  store(lanes, x);
-  std::int64_t count = 0;
-  for (; bits != 0; bits &= bits - 1) p[count++] = lanes[__builtin_ctz(bits)];
-  return count;
+inline std::uint64_t greater_bits(const Floats (&x)[kTileVectors], Floats bar) {
+  std::uint64_t bits = 0;
+  for (int c = 0; c < kTileVectors; ++c) bits |= std::uint64_t{greater(x[c], bar)} << (c * kLanes);
+  return bits;
+}
+inline void put_places(std::uint64_t bits, std::uint8_t begin, std::uint8_t* to) {
+  for (; bits != 0; bits &= bits - 1) {
+    *to++ = static_cast<std::uint8_t>(begin + __builtin_ctzll(bits));
+  }
 }
 inline Floats pick_where_greater(Floats a, Floats b, Floats y, Floats x) {
   return _mm256_blendv_ps(x, y, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
@@ -134,6 +140,7 @@ inline float max_of(Floats x) {
 
 // Into L2: what is asked for into L1 waits in the few places for its misses (measured: half the speed).
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
+inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 
 // 4 x 4 blocks within the halves of the registers, then the halves themselves.
 [[gnu::always_inline]] inline void transpose(Floats (&rows)[kLanes]) {

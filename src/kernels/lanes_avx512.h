@@ -72,6 +72,9 @@ inline Floats power_of_bits(Floats x) {
 inline Floats zero_where_less(Floats a, Floats b, Floats x) {
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ), x);
 }
+inline Floats fma_unless_less(Floats a, Floats b, Floats x, Floats y, Floats sum) {
+  return _mm512_mask3_fmadd_ps(x, y, sum, _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ));
+}
 inline Floats pick_where_equal(Floats a, Floats b, Floats y, Floats x) {
   return _mm512_mask_mov_ps(x, _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ), y);
 }
@@ -79,10 +82,25 @@ inline Floats pick_first(std::int64_t n, Floats x, Floats y) {
   return _mm512_mask_mov_ps(y, first(n), x);
 }
 inline std::uint32_t greater(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
-inline std::int64_t store_where(float* p, std::uint32_t bits, Floats x) {
-  // Compressed in a register: the instruction that compresses into memory is slow on Zen 4.
-  _mm512_storeu_ps(p, _mm512_maskz_compress_ps(static_cast<__mmask16>(bits), x));
-  return __builtin_popcount(bits);
+inline std::uint64_t greater_bits(const Floats (&x)[kTileVectors], Floats bar) {
+  const auto mask = [&](int c) { return _mm512_cmp_ps_mask(x[c], bar, _CMP_GT_OQ); };
+  const __mmask32 low = _mm512_kunpackw(mask(1), mask(0));
+  return _mm512_kunpackd(_mm512_kunpackw(mask(3), mask(2)), low);
+}
+inline void put_places(std::uint64_t bits, std::uint8_t begin, std::uint8_t* to) {
+#ifdef __AVX512VBMI2__
+  alignas(64) static constexpr std::uint8_t kRamp[64] = {
+      0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+      22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
+      44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
+  const __m512i places =
+      _mm512_add_epi8(_mm512_load_si512(kRamp), _mm512_set1_epi8(static_cast<char>(begin)));
+  _mm512_storeu_si512(to, _mm512_maskz_compress_epi8(bits, places));
+#else
+  for (; bits != 0; bits &= bits - 1) {
+    *to++ = static_cast<std::uint8_t>(begin + __builtin_ctzll(bits));
+  }
+#endif
 }
 inline Floats pick_where_greater(Floats a, Floats b, Floats y, Floats x) {
   return _mm512_mask_mov_ps(x, _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y);
@@ -105,6 +123,7 @@ inline float max_of(Floats x) { return _mm512_reduce_max_ps(x); }
 
 // Into L2: what is asked for into L1 waits in the few places for its misses (measured: half the speed).
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
+inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 
 // 4 x 4 blocks within the quarters of the registers, then the quarters themselves.
 [[gnu::always_inline]] inline void transpose(Floats (&rows)[kLanes]) {

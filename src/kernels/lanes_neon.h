@@ -96,6 +96,9 @@ inline Floats power_of_bits(Floats x) {
 inline Floats zero_where_less(Floats a, Floats b, Floats x) {
   return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(x), vcltq_f32(a, b)));
 }
+inline Floats fma_unless_less(Floats a, Floats b, Floats x, Floats y, Floats sum) {
+  return vbslq_f32(vcltq_f32(a, b), sum, vfmaq_f32(sum, x, y));
+}
 inline Floats pick_where_equal(Floats a, Floats b, Floats y, Floats x) {
   return vbslq_f32(vceqq_f32(a, b), y, x);
 }
@@ -105,17 +108,15 @@ inline std::uint32_t greater(Floats a, Floats b) {
   return vaddvq_u32(vandq_u32(vcgtq_f32(a, b), bit));
 }
 
-// Every lane is written; one that does not count, the next overwrites.
-inline std::int64_t store_where(float* p, std::uint32_t bits, Floats x) {
-  std::int64_t count = 0;
-  vst1q_lane_f32(p, x, 0);
-  count += bits & 1;
-  vst1q_lane_f32(p + count, x, 1);
-  count += bits >> 1 & 1;
-  vst1q_lane_f32(p + count, x, 2);
-  count += bits >> 2 & 1;
-  vst1q_lane_f32(p + count, x, 3);
-  return count + (bits >> 3 & 1);
+inline std::uint64_t greater_bits(const Floats (&x)[kTileVectors], Floats bar) {
+  std::uint64_t bits = 0;
+  for (int c = 0; c < kTileVectors; ++c) bits |= std::uint64_t{greater(x[c], bar)} << (c * kLanes);
+  return bits;
+}
+inline void put_places(std::uint64_t bits, std::uint8_t begin, std::uint8_t* to) {
+  for (; bits != 0; bits &= bits - 1) {
+    *to++ = static_cast<std::uint8_t>(begin + __builtin_ctzll(bits));
+  }
 }
 inline Floats pick_where_greater(Floats a, Floats b, Floats y, Floats x) {
   return vbslq_f32(vcgtq_f32(a, b), y, x);
@@ -132,6 +133,7 @@ inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
 inline float max_of(Floats x) { return vmaxvq_f32(x); }
 
 inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
+inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 
 // Pairs of floats, then pairs of pairs.
 [[gnu::always_inline]] inline void transpose(Floats (&rows)[kLanes]) {

@@ -61,17 +61,27 @@ inline Floats power_of_bits(Floats x) {
 }
 // x, but 0 in lanes where a < b. (NaN is not less.)
 inline Floats zero_where_less(Floats a, Floats b, Floats x) { return a < b ? 0.0f : x; }
+// sum + x y, but sum in lanes where a < b, whatever x and y are there.
+inline Floats fma_unless_less(Floats a, Floats b, Floats x, Floats y, Floats sum) {
+  return a < b ? sum : fma(x, y, sum);
+}
 // x, but y in lanes where a == b.
 inline Floats pick_where_equal(Floats a, Floats b, Floats y, Floats x) { return a == b ? y : x; }
 // Lanes below n from x, the others from y.
 inline Floats pick_first(std::int64_t n, Floats x, Floats y) { return n > 0 ? x : y; }
 // Bit l: lane l of a is greater than lane l of b.
 inline std::uint32_t greater(Floats a, Floats b) { return a > b ? 1u : 0u; }
-// The lanes of the bits set, side by side; returns how many. Memory after them may be written too, up to
-// a vector.
-inline std::int64_t store_where(float* p, std::uint32_t bits, Floats x) {
-  if (bits != 0) *p = x;
+// The same of all vectors of a tile, side by side.
+inline std::uint64_t greater_bits(const Floats (&x)[kTileVectors], Floats bar) {
+  std::uint64_t bits = 0;
+  for (int c = 0; c < kTileVectors; ++c) bits |= std::uint64_t{greater(x[c], bar)} << (c * kLanes);
   return bits;
+}
+// The places of the bits set, counted from begin. Memory after them may be written too, up to 64 bytes.
+inline void put_places(std::uint64_t bits, std::uint8_t begin, std::uint8_t* to) {
+  for (; bits != 0; bits &= bits - 1) {
+    *to++ = static_cast<std::uint8_t>(begin + __builtin_ctzll(bits));
+  }
 }
 // x, but y in lanes where a > b.
 inline Floats pick_where_greater(Floats a, Floats b, Floats y, Floats x) { return a > b ? y : x; }
@@ -86,6 +96,7 @@ inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
 inline float max_of(Floats x) { return x; }
 // Brings the cache line of p near (into L2), if there is a means.
 inline void prefetch(const void*) {}
+inline void prefetch_to_write(const void*) {}
 // rows[r] lane c  <->  rows[c] lane r
 inline void transpose(Floats (&)[kLanes]) {}
 

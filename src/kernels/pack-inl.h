@@ -7,6 +7,11 @@
 namespace fovea::kernels {
 namespace {
 
+// What is known of a block that stays packed between sweeps.
+constexpr float kNotPacked = 0;
+constexpr float kPackedFinite = 1;
+constexpr float kPackedNotFinite = 2;
+
 struct Block {
   std::int64_t begin = 0;  // its first key
   std::int64_t keys = 0;   // keys from there that some row may see by its length, at most kKeys

@@ -33,6 +33,9 @@ template <bool kEntropy>
 struct Weigh {
   Floats unit, base, total, spread;
 
+  Weigh(Floats unit_, Floats base_, Floats total_, Floats spread_)
+      : unit(unit_), base(base_), total(total_), spread(spread_) {}
+
   Weigh(const State& s, int r)
       : unit(all(s.unit)),
         base(all(s.w.base[r])),
@@ -43,7 +46,8 @@ struct Weigh {
     const Floats x = (score - base) * unit;
     const Floats p = exp2(x);
     total = total + p;
-    if constexpr (kEntropy) spread = fma(p, max(all(-126.0f), x), spread);  // 0 times -inf is NaN
+    // Where p is 0, x may be -inf.
+    if constexpr (kEntropy) spread = fma_unless_less(x, all(kLeast), p, x, spread);
     return p;
   }
 
@@ -55,18 +59,25 @@ struct Weigh {
 
 // --- a full tile that sees all of its panel -----------------------------------------------------------
 
-// What became of the tile: the rows that have a score above their bar (bits), or that some score is
-// above a limit, and nothing was done but to store the scores.
-constexpr std::uint32_t kOverLimit = 1u << 31;
-
-// Products, weights and sums of kTileRows rows and kTileVectors vectors of keys, in registers. Scores
-// are stored too where top keys are looked for.
+// Products, weights and sums of kTileRows rows and kTileVectors vectors of keys, in registers. Where top
+// keys are looked for, scores are stored too, and which are above the bars. Returns false if some score is
+// above a limit: nothing was done then but to store the scores.
 template <class Operands, bool kEntropy, bool kTop>
-std::uint32_t weigh_full_tile(const State& s, const Weights& weights, int begin, std::int64_t from,
-                              float* scores) {
+bool weigh_full_tile(const State& s, const Weights& weights, int begin, std::int64_t from,
+                     float* scores, Better& better) {
+  // Kept weights are stored where no cache has them: their lines are asked for before the products.
+  if (s.keeps) {
+    const float* kept = Operands::kDepth == 1 ? weights.words : weights.kept;
+#pragma GCC unroll 16
+    for (int r = 0; r < kTileRows; ++r) {
+#pragma GCC unroll 16
+      for (int c = 0; c < kTileVectors; ++c) {
+        prefetch_to_write(kept + r * kKeys + from + c * kLanes);
+      }
+    }
+  }
   Floats sum[kTileRows][kTileVectors];
-  multiply<Operands>(s.w.q + begin * s.words, s.words, s.w.keys + from * s.words, sum);
-  std::uint32_t above = 0;
+  multiply<Operands>(s.w.q + begin * s.words, s.words, s.packed_keys + from * s.words, sum);
   std::uint32_t over = 0;
 #pragma GCC unroll 16
   for (int r = 0; r < kTileRows; ++r) {
@@ -74,35 +85,28 @@ std::uint32_t weigh_full_tile(const State& s, const Weights& weights, int begin,
 #pragma GCC unroll 16
     for (int c = 1; c < kTileVectors; ++c) most = max(sum[r][c], most);
     over |= greater(most, all(s.w.limit[begin + r]));
-    if constexpr (kTop) {
-      above |= (greater(most, all(bar_of(s, begin + r))) != 0 ? 1u : 0u) << r;
-    }
   }
-  if (kTop || over != 0) {
+  if (over != 0) {
 #pragma GCC unroll 16
-    for (int r = 0; r < kTileRows; ++r) {
-#pragma GCC unroll 16
-      for (int c = 0; c < kTileVectors; ++c) {
-        store(scores + r * kKeys + c * kLanes, sum[r][c]);
-      }
-    }
+    for (int r = 0; r < kTileRows; ++r) store_vectors(scores + r * kKeys, sum[r]);
+    return false;
   }
-  if (over != 0) return kOverLimit;
 #pragma GCC unroll 16
   for (int r = 0; r < kTileRows; ++r) {
+    if constexpr (kTop) {
+      better[r][from / kPanel] = greater_bits(sum[r], all(s.w.bar[begin + r]));
+      store_vectors(scores + r * kKeys, sum[r]);
+    }
     Weigh<kEntropy> weigh(s, begin + r);
 #pragma GCC unroll 16
     for (int c = 0; c < kTileVectors; ++c) sum[r][c] = weigh(sum[r][c]);
     weigh.store_sums(s, begin + r);
     Operands::store_weights(weights.words + (r * kKeys + from) / Operands::kDepth, sum[r]);
     if (Operands::kDepth > 1 && weights.kept != nullptr) {
-#pragma GCC unroll 16
-      for (int c = 0; c < kTileVectors; ++c) {
-        store(weights.kept + r * kKeys + from + c * kLanes, sum[r][c]);
-      }
+      store_vectors(weights.kept + r * kKeys + from, sum[r]);
     }
   }
-  return above;
+  return true;
 }
 
 // --- any other: scores are stored, then looked at row by row ------------------------------------------
@@ -163,7 +167,8 @@ inline void score_panel(const State& s, const TileRows& t, std::int64_t from, st
                         float* scores) {
   const float* q = s.w.q + t.begin * s.words;
   if (s.a.few) return score_few_rows<Operands>(s, t, from, vectors, scores);
-  kTiles<Operands>.scores[t.count - 1][vectors - 1](q, s.words, s.w.keys + from * s.words, scores);
+  kTiles<Operands>.scores[t.count - 1][vectors - 1](q, s.words, s.packed_keys + from * s.words,
+                                                    scores);
 }
 
 // Keys that row r does not see by its range score -inf.
@@ -249,80 +254,70 @@ inline void offer_row(const State& s, const TileRows& t, int r, std::int64_t fro
   offer(kept_of(s, t.begin + r), offered);
 }
 
-// A row that has not K keys yet takes them from a whole block at once, which has a good floor. With
-// factors that is so for all blocks.
-inline bool waits_for_block(const State& s, int r) { return bar_of(s, r) == kHidden; }
-
-inline bool some_wait_for_block(const State& s, const TileRows& t) {
-  bool some = false;
-  for (int r = t.begin; r < t.begin + t.count; ++r) some = some || waits_for_block(s, r);
-  return some;
+// The keys of a panel that are above the bar.
+inline std::uint64_t better_of_panel(const float* scores, std::int64_t vectors, float bar) {
+  std::uint64_t better = 0;
+  for (std::int64_t i = 0; i < vectors; ++i) {
+    better |= std::uint64_t{greater(load(scores + i * kLanes), all(bar))} << (i * kLanes);
+  }
+  return better;
 }
 
-inline void offer_block(const State& s, const TileRows& t, std::int64_t first) {
+// What is above the bars of the rows, over the block from its key `first` on. The bar is the K-th best so
+// far; a row that has not K keys yet takes a floor of this block.
+inline void offer_tile(const State& s, const TileRows& t, Better& better, std::int64_t first) {
   const std::int64_t vectors = vectors_of(t.keys - first);
-  std::uint32_t fresh = 0;
-  for (int r = 0; r < t.count; ++r) {
-    if (!waits_for_block(s, t.begin + r)) continue;
-    const Kept kept = kept_of(s, t.begin + r);
-    if (s.a.factor == nullptr && kept.count <= kFilled && kept.rank[0] == kHidden) {
-      fresh |= 1u << r;
-    } else {
-      offer_row(s, t, r, first, vectors, s.w.scores + r * kKeys + first);
+  const auto scores_of = [&](int r) { return s.w.scores + r * kKeys; };
+  if (s.a.factor != nullptr || s.a.top > kLanes) {
+    for (int r = 0; r < t.count; ++r) {
+      offer_row(s, t, r, first, vectors, scores_of(r) + first);
+      set_bar(s, t.begin + r);
     }
+    return;
   }
-  if (fresh == 0) return;
-  Passed passed[kTileRows];
-  for (int r = 0; r < t.count; ++r) {
-    passed[r] = passed_of({s.w.scores + r * kKeys + first, nullptr, 0, 0, 0, vectors}, s.a.top);
-  }
-  for (int r = 0; r < t.count; ++r) {
-    if ((fresh >> r & 1u) == 0) continue;
-    if (passed[r].count > kFilled) {
-      offer_row(s, t, r, first, vectors, s.w.scores + r * kKeys + first);
-    } else {
-      fill(kept_of(s, t.begin + r), passed[r], s.block.begin + first);
+  // Rows that a smaller tile lacks have no candidates, and keep none.
+  float none[2 * kWidest] = {};
+  Kept kept[kTileRows];
+  Candidates candidates[kTileRows];
+  const std::int64_t end = (t.keys + kPanel - 1) / kPanel;
+  for (int r = 0; r < kTileRows; ++r) {
+    candidates[r].count = 0;
+    kept[r] = {none, none, none + kWidest, s.a.top};
+    if (r >= t.count) continue;
+    kept[r] = kept_of(s, t.begin + r);
+    candidates[r].scores = scores_of(r);
+    if (s.w.bar[t.begin + r] == kHidden) {
+      const float floor = floor_of({scores_of(r) + first, nullptr, 0, 0, 0, vectors}, s.a.top);
+      for (std::int64_t p = first / kPanel; p < end; ++p) {
+        const std::int64_t n =
+            smaller(kTileVectors, (first + vectors * kLanes - p * kPanel) / kLanes);
+        better[r][p] = better_of_panel(scores_of(r) + p * kPanel, n, floor);
+      }
     }
+    collect(candidates[r], better[r], first / kPanel, end);
   }
-}
-
-// The scores of one panel, some of which are above the bar of the rows of `above`. The usual case of
-// offer_row, and its hot one.
-inline void offer_panel(const State& s, const TileRows& t, std::uint32_t above, std::int64_t from,
-                        const float* scores) {
-  for (; above != 0; above &= above - 1) {
-    const int r = __builtin_ctz(above);
-    const int row = t.begin + r;
-    if (waits_for_block(s, row)) continue;
-    if (s.a.top > kLanes || kTileVectors * kLanes > 64) {
-      offer_row(s, t, r, from, kTileVectors, scores + r * kKeys);
-      continue;
-    }
-    const Kept kept = kept_of(s, row);
-    const Offer o{scores + r * kKeys, nullptr, 0, 0, s.block.begin + from, kTileVectors};
-    const std::uint64_t better = better_keys(o, kTileVectors, all(bar_of(s, row)));
-    store_places(kept, 0, insert_few<false>(places_at(kept, 0), o, better));
-  }
+  merge(kept, candidates, s.index);
+  for (int r = 0; r < t.count; ++r) set_bar(s, t.begin + r);
 }
 
 template <class Operands, bool kEntropy>
 inline void weigh_panel(const State& s, const Weights& weights, const TileRows& t,
                         std::int64_t first, std::int64_t from, std::int64_t vectors,
-                        const float* of_panel) {
+                        const float* of_panel, Better& better) {
   for (int r = 0; r < t.count; ++r) {
     const int row = t.begin + r;
     const float* scores = of_panel + r * kKeys;
+    if (s.a.top > 0) {
+      better[r][from / kPanel] = better_of_panel(scores, vectors, s.w.bar[row]);
+    }
     Floats most = load(scores);
     for (std::int64_t i = 1; i < vectors; ++i) most = max(load(scores + i * kLanes), most);
-    if (greater(most, all(bar_of(s, row))) == 0) continue;
-    if (greater(most, all(s.w.limit[row])) != 0) {
-      if (s.w.limit[row] == kHidden) {
-        set_base(s, row, max_of(most));
-      } else {
-        move_base<Operands>(s, weights, t, r, first, from, max_of(most));
-      }
+    if (greater(most, all(s.w.limit[row])) == 0) continue;
+    if (s.w.limit[row] == kHidden) {
+      set_base(s, row, max_of(most));
+    } else {
+      move_base<Operands>(s, weights, t, r, first, from, max_of(most));
     }
-    if (s.a.top > 0 && !waits_for_block(s, row)) offer_row(s, t, r, from, vectors, scores);
   }
   for (int r = 0; r < t.count; ++r) {
     const float* scores = of_panel + r * kKeys;
@@ -357,7 +352,7 @@ inline void blend_careful(const State& s, const Weights& weights, const TileRows
     for (std::int64_t j = unseen / kDepth * kDepth; j < seen; j += kDepth) {
       const bool next = kDepth > 1 && sees(j + 1);
       if (!sees(j) && !next) continue;
-      const float* v = s.w.values + j / kDepth * s.w.value_step;
+      const float* v = s.packed_values + j / kDepth * s.w.value_step;
       for (std::int64_t e = 0; e < s.w.value_step; e += kLanes) {
         const Floats x = Operands::seen_part(load(v + e), sees(j), next);
         store(sums + e, Operands::multiply_add(all(p[j / kDepth]), x, load(sums + e)));
@@ -395,7 +390,7 @@ inline void blend_rows(const State& s, const Weights& weights, const TileRows& t
         (wide ? table.wide_blends_in_place[rows - 1][c - 1]
               : table.blends_in_place[rows - 1][c - 1])(b);
       } else {
-        b.v = s.w.values + first / kDepth * s.w.value_step + p * kLanes;
+        b.v = s.packed_values + first / kDepth * s.w.value_step + p * kLanes;
         table.blends[rows - 1][c - 1](b);
       }
     }

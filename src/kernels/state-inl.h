@@ -28,10 +28,13 @@ struct State {
   Block block;            // the one that is ready now
   std::int64_t block_at;  // its number, from 0
   bool seen[kKeys];       // of that block, by some row
-  const float* added;     // null without mask and bias
-  bool scaled;            // scores are scaled before something is added to them
-  bool keeps;             // weights are kept, for column sums or whole rows
-  bool values_in_place;   // read where they are, not packed
+  float* packed_keys;     // of that block
+  float* packed_values;
+  float index[kKeys];    // of its keys: int32 in the memory of floats; with top only
+  const float* added;    // null without mask and bias
+  bool scaled;           // scores are scaled before something is added to them
+  bool keeps;            // weights are kept, for column sums or whole rows
+  bool values_in_place;  // read where they are, not packed
 };
 
 struct TileRows {
@@ -72,18 +75,16 @@ inline TileRows tile_at(const State& s, int begin) {
   return t;
 }
 
-// A score above the bar needs a closer look: it moves the base, or is among the K best. With factors
-// ranks are not in the order of scores: all need it.
-inline float bar_of(const State& s, int r) {
-  if (s.a.top == 0) return s.w.limit[r];
-  if (s.a.factor != nullptr) return kHidden;
-  return s.w.top_rank[r * s.w.top_step + s.a.top - 1];
+// The bar of a row is the K-th best score so far. With factors ranks are not in the order of scores: no
+// score is too low.
+inline void set_bar(const State& s, int r) {
+  if (s.a.factor == nullptr) s.w.bar[r] = s.w.top_rank[r * s.w.top_step + s.a.top - 1];
 }
 
 // Queries copied row by row, so that tiles find them at fixed steps. A negative scale changes their
 // sign, so that the largest product is always the largest score.
 template <class Operands>
-inline void start(State& s) {
+inline void copy_queries(const State& s) {
   using Number = typename Operands::Number;
   const Sweep& a = s.a;
   constexpr std::int64_t kStep = kLanes * Operands::kDepth;
@@ -91,12 +92,24 @@ inline void start(State& s) {
   for (int r = 0; r < a.row_count; ++r) {
     const auto* q = static_cast<const Number*>(a.rows[r].q);
     float* to = s.w.q + r * s.words;
-    for (std::int64_t d = 0; d < a.width; d += kStep) {
+    std::int64_t d = 0;
+    for (; d + kStep <= a.width; d += kStep) {
+      store(to + d / Operands::kDepth, Operands::with_sign(Operands::words(q + d), sign));
+    }
+    if (d < a.width) {
       const std::int64_t at = d / Operands::kDepth;
       store_first(to + at,
                   Operands::with_sign(Operands::words(q + d, smaller(kStep, a.width - d)), sign),
                   smaller(kLanes, s.words - at));
     }
+  }
+}
+
+template <class Operands>
+inline void start(const State& s) {
+  const Sweep& a = s.a;
+  copy_queries<Operands>(s);
+  for (int r = 0; r < a.row_count; ++r) {
     float* sums = s.w.sums + r * s.w.value_step;
     for (std::int64_t e = 0; e < s.w.value_step; e += kLanes) store(sums + e, all(0));
     store(s.w.total + r * kLanes, all(0));
@@ -109,7 +122,9 @@ inline void start(State& s) {
       s.w.limit[r] = -kHidden;
       s.w.anchor[r] = s.w.base[r];
     }
-    if (a.top > 0) clear(kept_of(s, r));
+    if (a.top == 0) continue;
+    clear(kept_of(s, r));
+    s.w.bar[r] = kHidden;
   }
 }
 

@@ -11,7 +11,7 @@
 //     for each panel of keys
 //       weigh_full_tile  s = q k^T, p = 2^x; l += sum p, u += sum p x: all in registers, unless
 //       weigh_panel      something is hidden, added, or above what the rows were ready for
-//       offer_panel      the K best scores are kept
+//     offer_tile         the K best scores are kept
 //     blend_rows       o += p v
 // At the end
 //   finish             out = o / l, lse = scale b + ln l, entropy = ln l - ln 2 u / l
@@ -30,36 +30,16 @@
 #include "kernels/pack-inl.h"
 #include "kernels/top-inl.h"
 #include "kernels/state-inl.h"
+#include "kernels/prepare-inl.h"
 #include "kernels/softmax-inl.h"
 #include "kernels/parts-inl.h"
 #include "kernels/results-inl.h"
 #include "kernels/dropout-inl.h"
+#include "kernels/short-inl.h"
 // clang-format on
 
 namespace fovea::kernels {
 namespace {
-
-template <class Operands>
-inline void prepare(State& s, std::int64_t begin) {
-  const Sweep& a = s.a;
-  s.block = Block{.begin = begin, .keys = smaller(kKeys, s.keys - begin)};
-  if (s.added != nullptr) {
-    add_rows(a, s.block, s.w.added, s.seen);
-  } else {
-    s.block.all_seen = begin >= s.first;
-    for (std::int64_t j = 0; j < s.block.keys; ++j) s.seen[j] = begin + j >= s.first;
-  }
-  if (!a.few) pack_keys<Operands>(a, s.block, s.seen, s.words, s.w.keys);
-  if (a.v != nullptr && !s.values_in_place) {
-    s.block.finite = pack_values<Operands>(a, s.block, s.seen, s.w.values, s.w.value_step);
-  }
-  if (a.top > 0 && a.factor != nullptr) {
-    for (std::int64_t j = 0; j < s.block.keys; ++j) {
-      s.w.factors[j] = log2_of(a.factor[(begin + j) * a.factor_step]);
-    }
-    for (std::int64_t j = s.block.keys; j < kKeys; ++j) s.w.factors[j] = 0;
-  }
-}
 
 // The weights as they meet the values: less what is dropped. Highlights keep what they were.
 template <class Operands>
@@ -78,18 +58,17 @@ template <class Operands, bool kEntropy, bool kTop>
 inline void sweep_tile(const State& s, const TileRows& t) {
   const Weights weights = weights_of<Operands>(s, t);
   const bool full = t.count == kTileRows && s.added == nullptr && !s.scaled && !s.a.few;
-  constexpr std::int64_t kPanel = kTileVectors * kLanes;
   const std::int64_t of_block = rounded_up(s.block.keys, kLanes);
   const std::int64_t first = t.first / kPanel * kPanel;
-  // Scores of one panel lie where those of the last lay (in L1), unless they are needed once more.
-  const bool waits = kTop && some_wait_for_block(s, t);
+  Better better;  // with kTop
   for (std::int64_t from = first; from < t.keys; from += kPanel) {
-    float* scores = s.w.scores + (waits ? from : 0);
+    // Scores of a panel lie where those of the last lay (in L1), unless they are needed once more.
+    float* scores = s.w.scores + (kTop ? from : 0);
     const std::int64_t vectors = smaller(kPanel, of_block - from) / kLanes;
-    std::uint32_t above = kOverLimit;
     if (full && from >= t.first_of_all && from + kPanel <= t.keys_of_all) {
-      above = weigh_full_tile<Operands, kEntropy, kTop>(s, weights, t.begin, from, scores);
-      if (kTop && above != kOverLimit) offer_panel(s, t, above, from, scores);
+      if (weigh_full_tile<Operands, kEntropy, kTop>(s, weights, t.begin, from, scores, better)) {
+        continue;
+      }
     } else {
       score_panel<Operands>(s, t, from, vectors, scores);
       const bool hides = from < t.first_of_all || from + vectors * kLanes > t.keys_of_all;
@@ -99,14 +78,12 @@ inline void sweep_tile(const State& s, const TileRows& t) {
         if (hides) hide(s, t.begin + r, from, vectors, row);
       }
     }
-    if (above == kOverLimit) {
-      weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors, scores);
-    }
+    weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors, scores, better);
   }
   const bool drops = s.a.v != nullptr && s.a.dropout.threshold > 0;
   const Weights met = drops ? dropped<Operands>(s, weights, t) : weights;
   if (s.a.v != nullptr && s.values_in_place) blend_in_place<Operands>(s, met, t);
-  if (waits) offer_block(s, t, first);
+  if constexpr (kTop) offer_tile(s, t, better, first);
   if (s.keeps) {
     for (int r = t.begin; r < t.begin + t.count; ++r) {  // a row that saw nothing yet kept nothing
       s.w.kept_base[s.block_at * s.a.row_count + r] =
@@ -182,6 +159,7 @@ void sweep(const Sweep& a) {
   if (s.keys == 0) s.first = 0;
   s.blocks = (s.keys + kKeys - 1) / kKeys - s.first / kKeys;
   s.w = workspace(a, a.row_count, s.first, s.keys, a.scratch);
+  for (std::int64_t i = 0; !a.again && i < a.packed / kKeys; ++i) s.w.ready[i] = kNotPacked;
   s.added = a.masked || a.biased ? s.w.added : nullptr;
   s.keeps = a.received != nullptr || a.wholes;
   // With something to add the scores are scaled before. A scale of 0 is in the queries already
@@ -194,6 +172,7 @@ void sweep(const Sweep& a) {
   s.values_in_place =
       sees_alike(a) && a.value_width % kLanes == 0 &&
       (a.row_count <= kTileRows || (a.type == Number::kFloat32 && a.row_count <= 8 * kTileRows));
+  if (is_short(s) && sweep_short<Operands>(s)) return;
   if (a.few && (a.stage != Sweep::Stage::kWhole || s.keys > kPartKeys)) {
     sweep_parts<Operands>(s);
   } else {

@@ -31,6 +31,12 @@ template <class Operands, int R, int C>
   }
 }
 
+template <int C>
+[[gnu::always_inline]] inline void store_vectors(float* to, const Floats (&x)[C]) {
+#pragma GCC unroll 16
+  for (int c = 0; c < C; ++c) store(to + c * kLanes, x[c]);
+}
+
 // The scores of a tile, stored: s [R, kKeys].
 template <class Operands, int R, int C>
 void score_tile(const float* q, std::int64_t words, const float* panel, float* s) {
@@ -85,6 +91,22 @@ void score_few(const float* q, std::int64_t width,
   for (int r = 0; r < R; ++r) sums_of(sum[r], s + r * kKeys);
 }
 
+// Where a row's attention goes, and what its sums are multiplied with for that.
+struct Target {
+  void* out;
+  float inverse;
+};
+
+inline void store_out(Number type, void* out, std::int64_t e, Floats x, std::int64_t n) {
+  switch (type) {
+    case Number::kFloat32:
+      if (n == kLanes) return store(static_cast<float*>(out) + e, x);
+      return store_first(static_cast<float*>(out) + e, x, n);
+    case Number::kBFloat16: return store_first(static_cast<BFloat16*>(out) + e, x, n);
+    case Number::kFloat16: return store_first(static_cast<Float16*>(out) + e, x, n);
+  }
+}
+
 struct Blend {
   const float* p;  // [R, p_step]  words of weights
   std::int64_t p_step;
@@ -94,10 +116,19 @@ struct Blend {
   bool starts_late;  // the first key of the first word is not seen, and not read: its weight is 0
   float* sums;       // [R, step]
   std::int64_t step;
+  // Instead of sums, where these keys are all there are:
+  const Target* targets;  // [R]
+  Number out_type;
+  std::int64_t first;  // of the values
+  std::int64_t width;  // of all of them
 };
 
+// Where values are; and whether sums go on from where they were, or from 0 straight to the output.
+enum class Values : std::uint8_t { kPacked, kInPlace };
+enum class Sums : std::uint8_t { kGoOn, kWhole };
+
 // o[r, e] += sum_j p[r, j] v[j, e]  for R rows and C vectors of e.
-template <class Operands, bool kPacked, int R, int C>
+template <class Operands, Values kValues, Sums kSums, int R, int C>
 void blend_tile(const Blend& b) {
   constexpr int kDepth = Operands::kDepth;
   using Number = typename Operands::Number;
@@ -105,12 +136,14 @@ void blend_tile(const Blend& b) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
-    for (int c = 0; c < C; ++c) sum[r][c] = load(b.sums + r * b.step + c * kLanes);
+    for (int c = 0; c < C; ++c) {
+      sum[r][c] = kSums == Sums::kWhole ? all(0) : load(b.sums + r * b.step + c * kLanes);
+    }
   }
   const std::int64_t steps = (b.keys + kDepth - 1) / kDepth;
   for (std::int64_t j = 0; j < steps; ++j) {
     Floats v[C];
-    if constexpr (kPacked) {
+    if constexpr (kValues != Values::kInPlace) {
       const float* at = static_cast<const float*>(b.v) + j * b.v_step;
 #pragma GCC unroll 16
       for (int c = 0; c < C; ++c) v[c] = load(at + c * kLanes);
@@ -133,7 +166,15 @@ void blend_tile(const Blend& b) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
-    for (int c = 0; c < C; ++c) store(b.sums + r * b.step + c * kLanes, sum[r][c]);
+    for (int c = 0; c < C; ++c) {
+      if constexpr (kSums == Sums::kWhole) {
+        const std::int64_t e = b.first + c * kLanes;
+        const Floats x = sum[r][c] * all(b.targets[r].inverse);
+        store_out(b.out_type, b.targets[r].out, e, x, smaller(kLanes, b.width - e));
+      } else {
+        store(b.sums + r * b.step + c * kLanes, sum[r][c]);
+      }
+    }
   }
 }
 
@@ -148,6 +189,8 @@ struct TileTable {
   void (*scores[kTileRows][kTileVectors])(const float*, std::int64_t, const float*, float*);
   void (*blends[kTileRows][kTileVectors])(const Blend&);
   void (*blends_in_place[kTileRows][kTileVectors])(const Blend&);
+  void (*whole_blends[kTileRows][kTileVectors])(const Blend&);
+  void (*whole_blends_in_place[kTileRows][kTileVectors])(const Blend&);
   void (*wide_blends_in_place[kWideRows][kWideVectors])(const Blend&);
   void (*few[kFewRows])(const float*, std::int64_t, Keys, float*);
 };
@@ -155,8 +198,11 @@ struct TileTable {
 template <class Operands, int R, int C>
 constexpr void fill(TileTable<Operands>& table) {
   table.scores[R - 1][C - 1] = score_tile<Operands, R, C>;
-  table.blends[R - 1][C - 1] = blend_tile<Operands, true, R, C>;
-  table.blends_in_place[R - 1][C - 1] = blend_tile<Operands, false, R, C>;
+  table.blends[R - 1][C - 1] = blend_tile<Operands, Values::kPacked, Sums::kGoOn, R, C>;
+  table.whole_blends[R - 1][C - 1] = blend_tile<Operands, Values::kPacked, Sums::kWhole, R, C>;
+  table.whole_blends_in_place[R - 1][C - 1] =
+      blend_tile<Operands, Values::kInPlace, Sums::kWhole, R, C>;
+  table.blends_in_place[R - 1][C - 1] = blend_tile<Operands, Values::kInPlace, Sums::kGoOn, R, C>;
   if constexpr (R <= kFewRows && C == 1) table.few[R - 1] = score_few<Operands, R>;
   if constexpr (C > 1) {
     fill<Operands, R, C - 1>(table);
@@ -167,7 +213,8 @@ constexpr void fill(TileTable<Operands>& table) {
 
 template <class Operands, int R, int C>
 constexpr void fill_wide(TileTable<Operands>& table) {
-  table.wide_blends_in_place[R - 1][C - 1] = blend_tile<Operands, false, R, C>;
+  table.wide_blends_in_place[R - 1][C - 1] =
+      blend_tile<Operands, Values::kInPlace, Sums::kGoOn, R, C>;
   if constexpr (C > 1) {
     fill_wide<Operands, R, C - 1>(table);
   } else if constexpr (R > 1) {

@@ -1,6 +1,6 @@
-// The K best keys of each row. Most keys fail one vector compare with the K-th best so far; those
-// that pass are inserted without a branch: gathering and sorting them, or moving them one place at
-// a time, cost twice as much, because nothing predicts where a key belongs.
+// The K best keys of each row. Most keys fail a compare with the K-th best so far, while their scores are
+// still in registers; those that pass are inserted at the end of the block, without a branch for each:
+// nothing predicts which they are, or where they belong.
 #pragma once
 
 #include <math.h>
@@ -62,7 +62,7 @@ inline void store_places(const Kept& kept, std::int64_t i, const Places& x) {
 // Where the new key (in all lanes) is better than the one in a place, that place gets the key
 // before it, or the new one if it is not better than the key before. `before` is x moved by one
 // place. Without factors scores are the ranks.
-template <bool kFactors = true>
+template <bool kFactors>
 [[gnu::always_inline]] inline Places with_new(const Places& x, const Places& before,
                                               const Places& key) {
   const auto pick = [&](Floats old, Floats moved, Floats now) {
@@ -75,7 +75,7 @@ template <bool kFactors = true>
           pick(x.index, before.index, key.index)};
 }
 
-template <bool kFactors = true>
+template <bool kFactors>
 [[gnu::always_inline]] inline Places moved(const Places& x, float rank, float score, float index) {
   return {shifted_in(x.rank, rank), kFactors ? shifted_in(x.score, score) : x.rank,
           shifted_in(x.index, index)};
@@ -86,9 +86,10 @@ template <bool kFactors = true>
 inline void insert(const Kept& kept, const Places& key) {
   for (std::int64_t i = (kept.count - 1) / kLanes * kLanes; i >= 0; i -= kLanes) {
     const Places x = places_at(kept, i);
-    const Places before = i == 0 ? moved(x, -kHidden, 0, 0)
-                                 : moved(x, kept.rank[i - 1], kept.score[i - 1], kept.index[i - 1]);
-    store_places(kept, i, with_new(x, before, key));
+    const Places before =
+        i == 0 ? moved<true>(x, -kHidden, 0, 0)
+               : moved<true>(x, kept.rank[i - 1], kept.score[i - 1], kept.index[i - 1]);
+    store_places(kept, i, with_new<true>(x, before, key));
   }
 }
 
@@ -129,116 +130,67 @@ inline float floor_of(const Offer& o, std::int64_t count) {
   return floor > kLowest ? floor - size * 1e-6f - 1e-37f : kHidden;  // NaN gives -inf too
 }
 
-// The first keys that a row is offered: those above a floor are set side by side (Passed), and take the
-// places that they are due by counting how many are better (fill). No branch waits for a score, and each
-// step is done for a tile of rows before the next, so that nothing waits for memory that was just
-// written; inserting the keys one by one took six times as long.
-constexpr std::int64_t kFilled = 16;  // keys that pass at most, and are kept at most
+// Panels of a block, and the keys of each that are above the bar of a row of a tile: bit j for its key j.
+constexpr std::int64_t kPanel = kTileVectors * kLanes;
+using Better = std::uint64_t[kTileRows][kKeys / kPanel];
 
-struct Passed {
-  float scores[kFilled + kWidest];
-  float places[kFilled + kWidest];  // of the keys, among those offered
-  std::int64_t count;               // more than kFilled: too many, and not all of them are here
+// Keys of a block that are above a row's bar, by their place in the block. Written side by side, without a
+// branch for each: nothing predicts how many a panel has.
+struct Candidates {
+  const float* scores;  // of the block
+  std::int64_t count;
+  std::uint8_t places[kKeys + 64];
 };
 
-inline Passed passed_of(const Offer& o, std::int64_t kept) {
-  Passed passed;
-  const Floats floor = all(floor_of(o, kept));
-  std::int64_t count = 0;
-  for (std::int64_t i = 0; i < o.vectors; ++i) {
-    const Floats score = load(o.scores + i * kLanes);
-    const std::uint32_t passes = greater(score, floor);
-    const std::int64_t at = smaller(count, kFilled);
-    store_where(passed.places + at, passes, all(static_cast<float>(i * kLanes)) + ramp());
-    count += store_where(passed.scores + at, passes, score);
+inline void collect(Candidates& c, const std::uint64_t* better, std::int64_t first_panel,
+                    std::int64_t end) {
+  c.count = 0;
+  for (std::int64_t p = first_panel; p < end; ++p) {
+    put_places(better[p], static_cast<std::uint8_t>(p * kPanel), c.places + c.count);
+    c.count += __builtin_popcountll(better[p]);
   }
-  for (std::int64_t i = 0; i < kFilled; i += kLanes) {
-    store(passed.scores + smaller(count, kFilled) + i, all(kHidden));
-  }
-  passed.count = count;
-  return passed;
 }
 
-inline void fill(const Kept& kept, const Passed& passed, std::int64_t begin) {
-  static constexpr float kStep[2 * kFilled] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                                               1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-  float due[kFilled];
-  for (std::int64_t i = 0; i < kFilled; i += kLanes) {
-    const Floats score = load(passed.scores + i);
-    Floats better = all(0);  // keys with a larger score, or the same and a lower index
+// The K best of R rows, each in one vector, and of their candidates. Each row in turn takes its next, so that
+// one row's chain of compares does not wait for another's.
+template <int R>
+inline void merge(const Kept (&kept)[R], const Candidates (&candidates)[R], const float* index) {
+  std::int64_t most = 0;
+  for (int r = 0; r < R; ++r) most = larger(most, candidates[r].count);
+  if (most == 0) return;
+  Places x[R];
 #pragma GCC unroll 16
-    for (std::int64_t m = 0; m < kFilled; ++m) {
-      const Floats other = all(passed.scores[m]);
-      const Floats above = pick_where_greater(other, score, all(1), all(0));
-      const Floats before = load(kStep + kFilled - 1 - m + i);  // 1 in lanes after m
-      better = better + pick_where_equal(other, score, before, above);
+  for (int r = 0; r < R; ++r) x[r] = places_at(kept[r], 0);
+  static constexpr float kNone = kHidden;
+  for (std::int64_t i = 0; i < most; ++i) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const Candidates& c = candidates[r];
+      const Floats score = all(*(i < c.count ? c.scores + c.places[i] : &kNone));
+      const Places key{score, score, all(index[c.places[i]])};
+      x[r] = with_new<false>(x[r], moved<false>(x[r], -kHidden, 0, 0), key);
     }
-    store(due + i, better);
   }
-  for (std::int64_t i = 0; i < kFilled; ++i) {
-    const auto place = static_cast<std::int64_t>(due[i]);
-    kept.rank[place] = passed.scores[i];
-    kept.index[place] = bits_of(-1);
-    if (i >= passed.count) continue;
-    kept.index[place] =
-        bits_of(static_cast<std::int32_t>(begin + static_cast<std::int64_t>(passed.places[i])));
-  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) store_places(kept[r], 0, x[r]);
 }
 
-// Bit j: offered key j has a rank above the bar. At most 64 keys.
-inline std::uint64_t better_keys(const Offer& o, std::int64_t vectors, Floats bar) {
-  std::uint64_t better = 0;
-  for (std::int64_t i = 0; i < vectors; ++i) {
-    better |= std::uint64_t{greater(rank_at(o, i * kLanes), bar)} << (i * kLanes);
-  }
-  return better;
-}
-
-// Inserts the keys of `better`. Which they are, and how many, cannot be predicted; so there is one loop
-// over them and no other branch. A key that is no longer better when its turn comes changes nothing.
-template <bool kFactors>
-[[gnu::always_inline]] inline Places insert_few(Places x, const Offer& o, std::uint64_t better) {
-  for (; better != 0; better &= better - 1) {
-    const int j = __builtin_ctzll(better);
-    const Floats score = all(o.scores[j]);
-    Places key{score, score, all(bits_of(static_cast<std::int32_t>(o.begin + j)))};
-    if constexpr (kFactors) key.rank = fma(score - all(o.anchor), all(o.unit), all(o.factors[j]));
-    x = with_new<kFactors>(x, moved<kFactors>(x, -kHidden, 0, 0), key);
-  }
-  return x;
-}
-
-// The K best of those kept and those offered, any number of them.
-template <bool kFactors>
-inline void offer_to(const Kept& kept, Offer o) {
-  constexpr std::int64_t kAtOnce = 64 / kLanes;  // vectors
+// The same with factors, or where K takes more than one vector: key by key. One that is no longer better
+// when its turn comes changes nothing.
+[[gnu::noinline]] void offer(const Kept& kept, const Offer& o) {
   const float* worst = kept.rank + kept.count - 1;
   const float floor = *worst == kHidden ? floor_of(o, kept.count) : kHidden;
-  while (o.vectors > 0) {
-    const std::int64_t n = smaller(kAtOnce, o.vectors);
-    std::uint64_t better = better_keys(o, n, max(all(floor), all(*worst)));
-    if (better != 0 && kept.count <= kLanes) {
-      store_places(kept, 0, insert_few<kFactors>(places_at(kept, 0), o, better));
+  for (std::int64_t i = 0; i < o.vectors; ++i) {
+    const Floats rank = rank_at(o, i * kLanes);
+    float ranks[kLanes];
+    store(ranks, rank);
+    std::uint32_t better = greater(rank, max(all(floor), all(*worst)));
+    for (; better != 0; better &= better - 1) {
+      const int l = __builtin_ctz(better);
+      const std::int64_t j = i * kLanes + l;
+      const Floats index = all(bits_of(static_cast<std::int32_t>(o.begin + j)));
+      insert(kept, {all(ranks[l]), all(o.scores[j]), index});
     }
-    for (; kept.count > kLanes && better != 0; better &= better - 1) {
-      const int j = __builtin_ctzll(better);
-      const Floats score = all(o.scores[j]);
-      Places key{score, score, all(bits_of(static_cast<std::int32_t>(o.begin + j)))};
-      if (kFactors) key.rank = fma(score - all(o.anchor), all(o.unit), all(o.factors[j]));
-      insert(kept, key);
-    }
-    o.scores += n * kLanes;
-    if (kFactors) o.factors += n * kLanes;
-    o.begin += n * kLanes;
-    o.vectors -= n;
-  }
-}
-
-[[gnu::noinline]] void offer(const Kept& kept, const Offer& o) {
-  if (o.factors != nullptr) {
-    offer_to<true>(kept, o);
-  } else {
-    offer_to<false>(kept, o);
   }
 }
 

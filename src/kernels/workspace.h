@@ -23,21 +23,23 @@ struct Workspace {
   std::int64_t value_step;  // E rounded up to whole vectors
   std::int64_t top_step;    // K rounded up to whole vectors
 
-  float* q;          // [rows, D]             the queries, times the sign of the scale
-  float* keys;       // panels of [D, vectors of keys]
-  float* values;     // [keys, value_step]
-  float* scores;     // [tile rows, kKeys]    of one tile of rows and one block
-  float* weights;    // [tile rows, kKeys]    2^x of one tile of rows and one block
-  float* dropped;    // [tile rows, kKeys]    the same less what dropout drops; with dropout only
-  float* added;      // [rows, kKeys]         bias, -inf where hidden; with a mask or bias only
-  float* factors;    // [kKeys]               log2 of the factors; with a factor only
-  float* sums;       // [rows, value_step]    o: sum of 2^x v
-  float* base;       // [rows]                b: what scores are counted from
-  float* limit;      // [rows]                the score that moves b; -inf before the first
-  float* total;      // [rows, lanes]         l: sum of 2^x
-  float* spread;     // [rows, lanes]         u: sum of 2^x x; with entropy only
-  float* anchor;     // [rows]                the first b: ranks are counted from it
-  float* top_rank;   // [rows, top_step]      the best keys, descending
+  float* ready;     // [blocks]              which of them are packed already; with `packed` only
+  float* keys;      // panels of [D, vectors of keys], of one block or of all that stay packed
+  float* values;    // [keys, value_step]
+  float* q;         // [rows, D]             the queries, times the sign of the scale
+  float* scores;    // [tile rows, kKeys]    of one tile of rows and one block
+  float* weights;   // [tile rows, kKeys]    2^x of one tile of rows and one block
+  float* dropped;   // [tile rows, kKeys]    the same less what dropout drops; with dropout only
+  float* added;     // [rows, kKeys]         bias, -inf where hidden; with a mask or bias only
+  float* factors;   // [kKeys]               log2 of the factors; with a factor only
+  float* sums;      // [rows, value_step]    o: sum of 2^x v
+  float* base;      // [rows]                b: what scores are counted from
+  float* limit;     // [rows]                the score that moves b; -inf before the first
+  float* total;     // [rows, lanes]         l: sum of 2^x
+  float* spread;    // [rows, lanes]         u: sum of 2^x x; with entropy only
+  float* anchor;    // [rows]                the first b: ranks are counted from it
+  float* bar;       // [rows]                a score above it may be among the K best; with top only
+  float* top_rank;  // [rows, top_step]      the best keys, descending
   float* top_score;  // [rows, top_step]
   float* top_index;  // [rows, top_step]      int32 in the memory of floats
   float* kept;       // [blocks, rows, kKeys] 2^x of all; for column sums and whole rows only
@@ -68,9 +70,11 @@ inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t first
     return piece;
   };
   w.value_step = a.v == nullptr ? 0 : rounded_up(a.value_width, kWidest);
+  // First what stays: where it lies must not depend on the rows.
+  w.ready = take(a.packed / kKeys);
+  w.keys = take(larger(block, a.packed) * a.width);
+  w.values = take(larger(block, a.packed) * w.value_step);
   w.q = take(rows * a.width);
-  w.keys = take(block * a.width);
-  w.values = take(block * w.value_step);
   w.scores = take(kMostTileRows * kKeys);
   w.weights = take(kMostTileRows * kKeys);
   w.dropped = take(a.dropout.threshold > 0 ? kMostTileRows * kKeys : 0);
@@ -82,6 +86,7 @@ inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t first
   w.total = take(rows * kWidest);
   w.spread = take(a.entropy ? rows * kWidest : 0);
   w.anchor = take(rows);
+  w.bar = take(a.top > 0 ? rows : 0);
   w.top_step = rounded_up(a.top, kWidest);
   w.top_rank = take(rows * w.top_step);
   w.top_score = take(a.factor != nullptr ? rows * w.top_step : 0);

@@ -18,15 +18,16 @@ inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
 using Offsets = std::span<const std::int32_t>;
 using Index = std::array<std::int64_t, kMaxRank>;
 
-// A dimension of size 1 repeats: that is what broadcasting is. Of `index` the first view.rank count.
+// A dimension of size 1 repeats: that is what broadcasting is. Of `index` the first view.rank
+// count.
 std::int64_t offset(const View& view, const Index& index);
 
 double number(const View& view, const Index& index);
 void put(const MutableView& view, double value, const Index& index);  // where it is given
 
-// Where element d of position i of sequence b is, of head h. The arrays of queries (out and lse among
-// them), and those of keys, are [B, H, positions, width], or, packed, the sequences' positions end to
-// end: [all positions, H, width]. Arrays without a width leave d alone.
+// Where element d of position i of sequence b is, of head h. The arrays of queries (out and lse
+// among them), and those of keys, are [B, H, positions, width], or, packed, the sequences'
+// positions end to end: [all positions, H, width]. Arrays without a width leave d alone.
 Index place(Offsets offsets, std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t d = 0);
 
 // How many positions sequence b has; padding counts.
@@ -46,8 +47,8 @@ double factor(const Inputs& in, const Query& query, std::int64_t j);
 
 double scale_of(const Inputs& in, const Options& options);
 
-// Philox 4x32-10 (Salmon, Moraes, Dror, Shaw 2011): ten rounds that mix four words of a counter with
-// two of a key.
+// Philox 4x32-10 (Salmon, Moraes, Dror, Shaw 2011): ten rounds that mix four words of a counter
+// with two of a key.
 using Counter = std::array<std::uint32_t, 4>;
 Counter philox(Counter counter, std::uint64_t key);
 

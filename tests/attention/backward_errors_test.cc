@@ -1,5 +1,5 @@
-// Every mistake of a caller of attend_backward: its message, word for word, and that nothing is written.
-// (What it shares with attend, errors_test.cc has.)
+// Every mistake of a caller of attend_backward: its message, word for word, and that nothing is
+// written. (What it shares with attend, errors_test.cc has.)
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -196,8 +196,8 @@ TEST_P(BackwardRules, PaddingIsNotRead) {
   }
 }
 
-// A NaN in one query, and one in one key, under a mask: what does not see it has the bits that it would have
-// without it; what does is NaN.
+// A NaN in one query, and one in one key, under a mask: what does not see it has the bits that it
+// would have without it; what does is NaN.
 TEST_P(BackwardRules, ANanStaysWithThoseThatSeeIt) {
   std::uint64_t seed = 0;
   for (const DataType type : {DataType::kFloat32, DataType::kBFloat16}) {
@@ -285,8 +285,8 @@ TEST_P(BackwardRules, ANanStaysWithThoseThatSeeIt) {
   }
 }
 
-// Keys that a mask, a bias or lengths hide from all, and queries past their length, lie on pages that cannot be
-// touched; so do all that comes before and after each row.
+// Keys that a mask, a bias or lengths hide from all, and queries past their length, lie on pages
+// that cannot be touched; so do all that comes before and after each row.
 TEST_P(BackwardRules, WhatNobodySeesIsNotTouched) {
   const std::int64_t N = 9, M = 21, D = 7, E = 11;
   for (const DataType type : {DataType::kFloat32, DataType::kBFloat16}) {

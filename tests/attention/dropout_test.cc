@@ -1,5 +1,5 @@
-// Dropout in attend: against the reference, and what it must leave alone. (Its random words, its rate
-// and its independence: tests/reference/backward_test.cc.)
+// Dropout in attend: against the reference, and what it must leave alone. (Its random words, its
+// rate and its independence: tests/reference/backward_test.cc.)
 #include <gtest/gtest.h>
 
 #include <cmath>

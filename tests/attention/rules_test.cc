@@ -332,6 +332,32 @@ TEST_P(Rules, ABadKeyReachesOnlyTheQueriesThatSeeIt) {
   }
 }
 
+// Column sums take several sweeps over the same keys, which are packed once: what an earlier sweep saw of them
+// must not decide what a later one does.
+TEST_P(Rules, ABadKeyOfManySweeps) {
+  const Problem window({.N = 768, .M = 768, .D = 5, .E = 16, .window_before = 330});
+  expect_only_who_sees(window, 300, kNan, true, true);
+  expect_only_who_sees(window, 300, kNan, false, true);
+}
+
+TEST_P(Rules, ManySweepsThatSeeDifferentKeys) {
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16}) {
+    // The first half of the queries does not see keys 40 to 60, the second does.
+    Problem p({.N = 500, .M = 600, .D = 5, .E = 16, .type = type, .mask = 12});
+    for (std::int64_t i = 0; i < 500; ++i) {
+      for (std::int64_t j = 0; j < 600; ++j) {
+        p.mask[std::size_t(i * 600 + j)].value = i >= 250 || j < 40 || j > 60;
+      }
+    }
+    expect_accurate(p, Truth(p), engine(p));
+  }
+  // One call after another: nothing is left of the keys of the first.
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    const Problem p({.N = 400, .M = 600, .D = 5, .E = 16, .seed = seed});
+    expect_accurate(p, Truth(p), engine(p));
+  }
+}
+
 TEST_P(Rules, ABadKeyReachesOnlyTheSequenceAndTheHeadsThatReadIt) {
   Problem p({.B = 2, .H = 4, .G = 2, .N = 12, .M = 40, .D = 9, .E = 6});
   const Results<float> clean = engine(p);

@@ -1,5 +1,5 @@
-// The reference's gradients against numbers worked out by hand and against central differences of the
-// reference's forward; its dropout against published numbers and chance.
+// The reference's gradients against numbers worked out by hand and against central differences of
+// the reference's forward; its dropout against published numbers and chance.
 #include "reference/backward.h"
 
 #include <gtest/gtest.h>
@@ -74,8 +74,8 @@ TEST(Backward, PhiloxGivesThePublishedNumbers) {
             (Counter{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
-// Keys dropped and kept over 400 x 500 pairs: the rate, no run of keys or queries alike, and others by
-// seed, offset, head and sequence.
+// Keys dropped and kept over 400 x 500 pairs: the rate, no run of keys or queries alike, and others
+// by seed, offset, head and sequence.
 TEST(Backward, DropoutDropsAtItsRateAndDiffersByEverythingThatItCounts) {
   const Problem problem({.B = 2, .H = 3, .N = 400, .M = 500});
   const Inputs in = problem.inputs();
@@ -112,7 +112,7 @@ TEST(Backward, DropoutDropsAtItsRateAndDiffersByEverythingThatItCounts) {
   EXPECT_EQ(dropped, drops(dropout, 1, 1));
 }
 
-// --- finite differences ------------------------------------------------------------------------------
+// --- finite differences --------------------------------------------------------------------------
 
 // The arrays of a problem in fp64, so that they can be moved by 1e-5.
 struct Doubled {

@@ -23,7 +23,8 @@ struct WantedGradients {
   bool dq = true, dk = true, dv = true, dbias = true, key_gradient = true;
 };
 
-// float for the engine, double for the reference. Starts as NaN. Row-major as the contract has the shapes.
+// float for the engine, double for the reference. Starts as NaN. Row-major as the contract has the
+// shapes.
 template <class T>
 struct GradientResults {
   explicit GradientResults(const Problem& problem, const WantedGradients& what = {});
@@ -44,7 +45,8 @@ struct GradientResults {
 extern template struct GradientResults<float>;
 extern template struct GradientResults<double>;
 
-// Of the reference, which computes lse and delta itself, or takes them from a forward's lse and out.
+// Of the reference, which computes lse and delta itself, or takes them from a forward's lse and
+// out.
 GradientResults<double> exact_gradients(const BackwardProblem& problem,
                                         const Results<float>* forward = nullptr);
 

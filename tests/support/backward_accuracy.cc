@@ -15,7 +15,8 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// One pair after the other, every sum in fp32; `backwards`: from the last query and key to the first.
+// One pair after the other, every sum in fp32; `backwards`: from the last query and key to the
+// first.
 class PlainLoop {
  public:
   PlainLoop(const BackwardProblem& problem, const Results<float>& forward, bool backwards)
