@@ -6,6 +6,7 @@
 
 #include "attention/checks.h"
 #include "attention/rows.h"
+#include "attention/scratch.h"
 #include "base/aligned.h"
 #include "fovea/error.h"
 #include "fovea/highlights.h"
@@ -30,20 +31,7 @@ constexpr std::int64_t kGrain = 1 << 20;
 
 std::int64_t parts(std::int64_t n, std::int64_t size) { return (n + size - 1) / size; }
 
-// Scratch of this thread, kept from call to call: fresh memory costs a page fault for each 4 KiB.
-float* scratch(std::int64_t floats) {
-  thread_local AlignedArray<float> memory;
-  thread_local std::int64_t size = 0;
-  if (size < floats) {
-    memory.reset();
-    size = 0;
-    memory = aligned_array<float>(static_cast<std::size_t>(floats));
-    size = floats;
-  }
-  return memory.get();
-}
-
-// Rows of this thread, kept likewise.
+// Rows of this thread, kept from call to call as scratch is.
 Rows& empty_rows() {
   thread_local Rows rows;
   rows.clear();
@@ -54,7 +42,8 @@ void run_sweep(Sweep& sweep, const Rows& rows, Isa isa) {
   sweep.rows = rows.all().data();
   sweep.row_count = static_cast<int>(rows.all().size());
   if (sweep.packed > 0) {  // what stays packed must not move as the keys grow more
-    sweep.scratch = scratch(kernels::scratch_size(sweep, sweep.row_count, 0, sweep.packed));
+    sweep.scratch =
+        attention::scratch(kernels::scratch_size(sweep, sweep.row_count, 0, sweep.packed));
     kernels::run(sweep, isa);
     return;
   }
@@ -65,7 +54,8 @@ void run_sweep(Sweep& sweep, const Rows& rows, Isa isa) {
     first = std::min(first, row.first);
     end = std::max(end, row.visible);
   }
-  sweep.scratch = scratch(kernels::scratch_size(sweep, sweep.row_count, end == 0 ? 0 : first, end));
+  sweep.scratch =
+      attention::scratch(kernels::scratch_size(sweep, sweep.row_count, end == 0 ? 0 : first, end));
   kernels::run(sweep, isa);
 }
 

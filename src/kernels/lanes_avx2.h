@@ -161,5 +161,11 @@ inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
   }
 }
 
+using Integers [[gnu::vector_size(32)]] = std::uint64_t;
+constexpr int kIntegers = 4;
+inline Integers low_times(Integers x, std::uint32_t m) {
+  return (Integers)_mm256_mul_epu32((__m256i)x, _mm256_set1_epi64x(m));
+}
+
 }  // namespace
 }  // namespace fovea::kernels

@@ -150,5 +150,11 @@ inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
   }
 }
 
+using Integers [[gnu::vector_size(64)]] = std::uint64_t;
+constexpr int kIntegers = 8;
+inline Integers low_times(Integers x, std::uint32_t m) {
+  return (Integers)_mm512_mul_epu32((__m512i)x, _mm512_set1_epi64(m));
+}
+
 }  // namespace
 }  // namespace fovea::kernels

@@ -76,6 +76,14 @@ struct Pair {
       store_weights(at, load(reinterpret_cast<const BFloat16*>(at)) * all(grow));
     }
   }
+  static Floats stacked(const Floats (&x)[2]) {
+    constexpr int kPair = 0x10001;  // word j: halves j and 16 + j of the two vectors, rounded
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i from = _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32(kPair)),
+                                          _mm512_set1_epi32(16 << 16));
+    const auto halves = (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]);
+    return _mm512_castsi512_ps(_mm512_permutexvar_epi16(from, halves));
+  }
   static Floats seen_part(Floats value, bool seen, bool next_seen) {
     const std::uint32_t bits = (seen ? 0x0000ffffu : 0u) | (next_seen ? 0xffff0000u : 0u);
     return _mm512_castsi512_ps(

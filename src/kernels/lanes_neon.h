@@ -146,5 +146,11 @@ inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
   rows[3] = vreinterpretq_f32_f64(vtrn2q_f64(b, d));
 }
 
+using Integers = uint64x2_t;
+constexpr int kIntegers = 2;
+inline Integers low_times(Integers x, std::uint32_t m) {
+  return vmull_u32(vmovn_u64(x), vdup_n_u32(m));
+}
+
 }  // namespace
 }  // namespace fovea::kernels

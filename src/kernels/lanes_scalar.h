@@ -99,5 +99,11 @@ inline void prefetch_to_write(const void*) {}
 // rows[r] lane c  <->  rows[c] lane r
 inline void transpose(Floats (&)[kLanes]) {}
 
+// Integers of 64 bits, as many as a vector has; + ^ & << >> are the language's own.
+using Integers = std::uint64_t;
+constexpr int kIntegers = 1;
+// The lower halves times m, whole.
+inline Integers low_times(Integers x, std::uint32_t m) { return (x & 0xffffffffu) * m; }
+
 }  // namespace
 }  // namespace fovea::kernels

@@ -44,6 +44,8 @@ struct Single {
       store(words + i, load(words + i) * all(grow));
     }
   }
+  // The words of queries side by side: lane j holds x[0][j], ...
+  static Floats stacked(const Floats (&x)[kDepth]) { return x[0]; }
   // The word of values with what this row may not see made 0.
   static Floats seen_part(Floats value, bool seen, bool) { return seen ? value : all(0); }
 };

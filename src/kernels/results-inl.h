@@ -114,6 +114,7 @@ inline void finish_top(const State& s, int r, float inverse) {
 }
 
 inline void finish_out(const State& s, int r, float inverse) {
+  inverse *= s.a.dropout.scale;
   const float* sums = s.w.sums + r * s.w.value_step;
   for (std::int64_t e = 0; e < s.a.value_width; e += kLanes) {
     const std::int64_t n = smaller(kLanes, s.a.value_width - e);

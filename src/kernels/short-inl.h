@@ -7,11 +7,11 @@
 namespace fovea::kernels {
 namespace {
 
-// Nothing but out, lse and entropy is asked for, and nothing added.
+// Nothing but out, lse and entropy is asked for, and nothing added or dropped.
 inline bool is_short(const State& s) {
   const Sweep& a = s.a;
   return !a.few && !a.known && a.v != nullptr && s.added == nullptr && !s.scaled && !s.keeps &&
-         a.top == 0 && s.first == 0 && s.keys <= kPanel;
+         a.top == 0 && s.first == 0 && s.keys <= kPanel && a.dropout.threshold == 0;
 }
 
 // What is known of the rows of a tile. Each step is done for all of them before the next: one row's chain from

@@ -34,11 +34,25 @@
 #include "kernels/softmax-inl.h"
 #include "kernels/parts-inl.h"
 #include "kernels/results-inl.h"
+#include "kernels/dropout-inl.h"
 #include "kernels/short-inl.h"
 // clang-format on
 
 namespace fovea::kernels {
 namespace {
+
+// The weights as they meet the values: less what is dropped. Highlights keep what they were.
+template <class Operands>
+[[gnu::noinline]] Weights dropped(const State& s, const Weights& weights, const TileRows& t) {
+  constexpr int kDepth = Operands::kDepth;
+  const std::int64_t first = t.first / 4 * 4;
+  for (int r = 0; r < t.count; ++r) {
+    const std::int64_t at = (r * kKeys + first) / kDepth;
+    drop<4 / kDepth>(s.a.dropout, s.a.rows[t.begin + r], s.block.begin + first,
+                     s.block.begin + rounded_up(t.keys, 4), weights.words + at, s.w.dropped + at);
+  }
+  return {s.w.dropped, nullptr};
+}
 
 template <class Operands, bool kEntropy, bool kTop>
 inline void sweep_tile(const State& s, const TileRows& t) {
@@ -66,7 +80,9 @@ inline void sweep_tile(const State& s, const TileRows& t) {
     }
     weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors, scores, better);
   }
-  if (s.a.v != nullptr && s.values_in_place) blend_in_place<Operands>(s, weights, t);
+  const bool drops = s.a.v != nullptr && s.a.dropout.threshold > 0;
+  const Weights met = drops ? dropped<Operands>(s, weights, t) : weights;
+  if (s.a.v != nullptr && s.values_in_place) blend_in_place<Operands>(s, met, t);
   if constexpr (kTop) offer_tile(s, t, better, first);
   if (s.keeps) {
     for (int r = t.begin; r < t.begin + t.count; ++r) {  // a row that saw nothing yet kept nothing
@@ -76,9 +92,9 @@ inline void sweep_tile(const State& s, const TileRows& t) {
   }
   if (s.a.v == nullptr || s.values_in_place) return;
   if (s.block.finite) {
-    blend_rows<Operands>(s, weights, t, t.first, t.keys);
+    blend_rows<Operands>(s, met, t, t.first, t.keys);
   } else {
-    blend_careful<Operands>(s, weights, t);
+    blend_careful<Operands>(s, met, t);
   }
 }
 
