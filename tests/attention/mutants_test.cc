@@ -286,5 +286,25 @@ TEST_P(Mutants, ColumnSumsOfManySweepsInFreshMemory) {
   }
 }
 
+// With so many keys a sweep for column sums is of 48 rows. Those of the first see the same keys, and read values where
+// they lie; the second, which has padding, packs them: they are not packed yet, though the keys are.
+TEST_P(Mutants, ColumnSumsOfASweepWithValuesInPlaceAndOneWithout) {
+  Problem p({.N = 96, .M = 65536, .D = 1, .E = 16, .query_lengths = true, .K = 1, .R = 1});
+  p.query_lengths = {60};
+  expect_plain_is_same(p);
+}
+
+// More blocks of keys than one, so that what a row has found raises the bar for those to come: its own bar, also where
+// its best keys fill a vector, and the next row's come right behind them.
+TEST_P(Mutants, TopKeysOfManyBlocksInEveryNumber) {
+  for (const std::int64_t K : {1, 2, 4, 7, 8, 9, 15, 16, 17, 32}) {
+    for (const std::int64_t N : {1, 13}) {
+      const Problem p({.N = N, .M = 1100, .D = 8, .E = 8, .K = K});
+      expect_accurate(p, Truth(p), engine(p));
+      if (HasFailure()) FAIL() << p.c;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fovea::testing

@@ -67,8 +67,9 @@ tests() {
   shift
   cmake --build "$build" --target "$@" >"$build/build.log" 2>&1 || return 2
   for program in "$@"; do
-    (ulimit -t 300 && exec timeout 3000 "$build/tests/$program" --gtest_filter="$filter" --gtest_fail_fast \
-      --gtest_brief=1) >"$build/test.log" 2>&1 || return 1
+    (ulimit -t 300
+     timeout 3000 "$build/tests/$program" --gtest_filter="$filter" --gtest_fail_fast --gtest_brief=1 ||
+       exit 1) >"$build/test.log" 2>&1 || return 1
   done
 }
 
