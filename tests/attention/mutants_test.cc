@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <thread>
 
 #include "base/random.h"
 #include "reference/attend.h"
@@ -83,13 +85,13 @@ TEST_P(Mutants, PartsOfNothingButNan) {
   }
 }
 
-// Keys and values each beside pages that cannot be touched, more of them than a block has: what is known of the last
-// block must not speak of keys that this one no longer has.
-TEST_P(Mutants, NothingIsReadPastTheLastKeyOfALaterBlock) {
+// Keys and values each beside pages that cannot be touched. Where there are more of them than a block has, what is
+// known of the last block must not speak of keys that this one no longer has.
+TEST_P(Mutants, NothingIsReadPastTheLastKey) {
   constexpr std::int64_t kWidth = 24;
   for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
     for (const std::int64_t N : {1, 9}) {
-      for (const std::int64_t M : {255, 257, 259, 513, 1025}) {
+      for (const std::int64_t M : {1, 2, 15, 16, 63, 255, 257, 259, 513, 1025}) {
         GuardedRows q(N, kWidth, type), k(M, kWidth, type), v(M, kWidth, type);
         Random random(1);
         for (GuardedRows* array : {&q, &k, &v}) {
@@ -190,6 +192,118 @@ TEST_P(Mutants, ANanRowReachesOnlyTheColumnsThatItsMaskLetsItSee) {
   for (std::int64_t d = 0; d < 8; ++d) p.q.at(0, 0, 3, d) = kNan;
   const Results<float> got = engine(p);
   for (std::size_t j = 0; j < 600; ++j) EXPECT_EQ(std::isnan(got.received[j]), j % 7 != 2) << j;
+}
+
+// Without column sums, top keys and whole rows. Rows over few keys take a way of their own then.
+constexpr Wanted kPlain{.top = false, .received = false, .rows = false};
+constexpr Wanted kPlainer{.top = false, .received = false, .entropy = false, .rows = false};
+
+// The bits of plain calls are those of calls for everything.
+void expect_plain_is_same(const Problem& p) {
+  const Results<float> all = engine(p), plain = engine(p, kPlain), plainer = engine(p, kPlainer);
+  EXPECT_TRUE(same_bits(plain.out, all.out)) << p.c;
+  EXPECT_TRUE(same_bits(plain.lse, all.lse)) << p.c;
+  EXPECT_TRUE(same_bits(plain.entropy, all.entropy)) << p.c;
+  EXPECT_TRUE(same_bits(plainer.out, all.out)) << p.c;
+  EXPECT_TRUE(same_bits(plainer.lse, all.lse)) << p.c;
+}
+
+TEST_P(Mutants, PlainCallsOverFewKeysGiveTheSameBits) {
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
+    for (const std::int64_t M : {1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 48, 63, 64, 65}) {
+      for (const std::int64_t E : {1, 16, 64, 65, 144}) {
+        Case c{.B = 2, .H = 2, .G = 1, .N = 15, .M = M, .D = 7, .E = E, .type = type};
+        c.narrow_out = M % 2 == 0;
+        expect_plain_is_same(Problem(c));
+        c.key_lengths = c.query_lengths = true;
+        Problem padded(c);
+        padded.query_lengths = {9, 15};
+        expect_plain_is_same(padded);
+        c.causal = Causal::kBottomRight;  // where N > M the first rows see nothing
+        padded.c = c;
+        expect_plain_is_same(padded);
+        c.window_before = 3;
+        padded.c = c;
+        expect_plain_is_same(padded);
+        c.causal = Causal::kTopLeft;
+        c.alibi = 0;
+        expect_plain_is_same(Problem(c));
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+// Keys that only some rows see, or none, and that are NaN.
+TEST_P(Mutants, PlainCallsOverFewKeysOfWhichOneIsNan) {
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
+    for (const std::int64_t E : {6, 16}) {
+      for (const std::int64_t M : {2, 12, 40}) {
+        Problem p({.N = 30, .M = M, .D = 5, .E = E, .type = type, .causal = Causal::kTopLeft});
+        p.v.at(0, 0, M / 2, 1) = kNan;
+        expect_plain_is_same(p);
+        Problem part({.N = 30, .M = M, .D = 5, .E = E, .type = type, .key_begin = M / 2});
+        const Results<float> want = engine(part, kPlain);
+        for (std::int64_t j = 0; j < M / 2; ++j) {
+          for (std::int64_t e = 0; e < E; ++e) part.v.at(0, 0, j, e) = kNan;
+          for (std::int64_t d = 0; d < 5; ++d) part.k.at(0, 0, j, d) = kNan;
+        }
+        const Results<float> got = engine(part, kPlain);
+        EXPECT_TRUE(same_bits(got.out, want.out)) << part.c;
+        EXPECT_TRUE(same_bits(got.lse, want.lse)) << part.c;
+        expect_plain_is_same(part);
+      }
+    }
+  }
+}
+
+// The memory of rows is kept from call to call: a call does not write where an earlier one was asked to, and does
+// not weigh rows as that was told to.
+TEST_P(Mutants, NothingOfTheCallBefore) {
+  const Case before{.N = 40, .M = 70, .D = 8, .E = 8, .received_weights = true, .R = 40};
+  const Case after{.N = 40, .M = 70, .D = 8, .E = 8, .seed = 2};
+  const Problem first(before), second(after);
+  const Results<float> kept = engine(first);
+  const std::vector<float> rows = kept.rows;
+  const Results<float> got = engine(second, {.rows = false});
+  EXPECT_TRUE(same_bits(kept.rows, rows));
+  engine(first, {.rows = false});
+  expect_accurate(second, Truth(second), engine(second));
+}
+
+// Column sums of queries in several chunks, each of several sweeps, over several heads: keys stay packed from one
+// sweep of a chunk to the next, and no longer. A thread of its own has no scratch yet: it grows with the keys that
+// sweeps see.
+TEST_P(Mutants, ColumnSumsOfManySweepsInFreshMemory) {
+  for (const Causal causal : {Causal::kNone, Causal::kBottomRight}) {
+    const Problem p(
+        {.H = 2, .G = 2, .N = 1350, .M = 300, .D = 4, .E = 4, .causal = causal, .K = 1, .R = 1});
+    std::optional<Results<float>> got;
+    std::thread([&] { got = engine(p); }).join();
+    const Results<float> again = engine(p);
+    EXPECT_TRUE(same_bits(got->received, again.received));
+    expect_accurate(p, Truth(p), *got);
+  }
+}
+
+// With so many keys a sweep for column sums is of 48 rows. Those of the first see the same keys, and read values where
+// they lie; the second, which has padding, packs them: they are not packed yet, though the keys are.
+TEST_P(Mutants, ColumnSumsOfASweepWithValuesInPlaceAndOneWithout) {
+  Problem p({.N = 96, .M = 65536, .D = 1, .E = 16, .query_lengths = true, .K = 1, .R = 1});
+  p.query_lengths = {60};
+  expect_plain_is_same(p);
+}
+
+// More blocks of keys than one, so that what a row has found raises the bar for those to come: its own bar, also where
+// its best keys fill a vector, and the next row's come right behind them.
+TEST_P(Mutants, TopKeysOfManyBlocksInEveryNumber) {
+  for (const std::int64_t K : {1, 2, 4, 7, 8, 9, 15, 16, 17, 32}) {
+    for (const std::int64_t N : {1, 13}) {
+      const Problem p({.N = N, .M = 1100, .D = 8, .E = 8, .K = K});
+      expect_accurate(p, Truth(p), engine(p));
+      if (HasFailure()) FAIL() << p.c;
+    }
+  }
 }
 
 }  // namespace

@@ -38,11 +38,18 @@ fi
 
 copy=$root/build/mutants/tree
 build=$root/build/mutants/build
-rm -rf "$copy"
-mkdir -p "$copy" "$build"
+fresh=$root/build/mutants/fresh
+rm -rf "$fresh"
+mkdir -p "$fresh" "$copy" "$build"
 git ls-files -z -co --exclude-standard -- ':!models' |
   tar --null --ignore-failed-read -T - -cf - 2>/dev/null |
-  tar -xmf - -C "$copy"  # -m: built anew, whatever an earlier run left
+  tar -xmf - -C "$fresh"
+# Files that are as they were keep their time, and are not built again; whatever an interrupted run left is new.
+(cd "$fresh" && find . -type f -print0) | while IFS= read -r -d '' file; do
+  if cmp -s "$copy/$file" "$fresh/$file"; then touch -r "$copy/$file" "$fresh/$file"; fi
+done
+rm -rf "$copy" && mv "$fresh" "$copy"
+tree=$(cd "$copy" && find . -type f -print0 | sort -z | xargs -0 sha1sum | sha1sum)
 
 launcher=()
 if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
@@ -50,35 +57,88 @@ if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=cc
 cmake -S "$copy" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 \
   -DFOVEA_DEVELOPER=ON "${launcher[@]}" >"$build/configure.log" 2>&1 || { cat "$build/configure.log"; exit 1; }
 
-tests() {  # builds and runs the programs named; 1 at the first that fails, 2 if they do not compile
+# Random cases find little that the others do not, and take half of the time. Fresh memory is not 0.
+export FOVEA_TEST_CASES=${FOVEA_TEST_CASES:-40} MALLOC_PERTURB_=85
+
+# tests FILTER PROGRAM...: builds and runs them; 1 at the first that fails, 2 if they do not compile. Seconds are of
+# the processor's time: the machine may be shared. (The other limit is for those that wait for ever.)
+tests() {
+  local filter=$1 program
+  shift
   cmake --build "$build" --target "$@" >"$build/build.log" 2>&1 || return 2
-  local program
   for program in "$@"; do
-    timeout 300 "$build/tests/$program" --gtest_fail_fast --gtest_brief=1 >"$build/test.log" 2>&1 || return 1
+    (ulimit -t 300
+     timeout 3000 "$build/tests/$program" --gtest_filter="$filter" --gtest_fail_fast --gtest_brief=1 ||
+       exit 1) >"$build/test.log" 2>&1 || return 1
   done
 }
 
-tests attention_tests kernels_tests base_tests ||
-  { cat "$build/build.log" "$build/test.log" | tail -n 40; echo "mutants: the tests fail without any fault"; exit 1; }
+# Without a fault they pass: asked once for each state of the tree.
+if [ "$(cat "$build/passed" 2>/dev/null)" != "$tree" ]; then
+  tests '*' attention_tests kernels_tests base_tests ||
+    { cat "$build/build.log" "$build/test.log" | tail -n 40; echo "mutants: the tests fail without any fault"; exit 1; }
+  echo "$tree" >"$build/passed"
+fi
+
+# The objects that are compiled from the files given.
+objects_of() {
+  ninja -C "$build" -t deps | FILES=$1 awk '
+    BEGIN { for (n = split(ENVIRON["FILES"], list, "\n"); n > 0; --n) wanted[list[n]] = 1 }
+    /^[^ ]/ { object = $1; sub(/:$/, "", object) }
+    /^ / { file = substr($0, 5); if (file in wanted && !(object in seen)) { seen[object] = 1; print object } }'
+}
+
+# The kernels are compiled once for each instruction set, which takes longer than all the rest, and tested once for
+# each. Most faults show in any of them: so the others come second, where the fault survived in this one.
+quick=avx2
+[ "$(uname -m)" = x86_64 ] || quick=neon
 
 survivors=()
 unfit=()
 killed=0
 wanted=" $* "
+# The files that are edited keep their time, so nothing is built anew but the objects that are removed here; and
+# those without the fault come back from where they were kept.
 plant() {
-  local name=$1 room=$copy/$2 programs=$3 edit=$4 file status=0
+  local name=$1 room=$copy/$2 programs=$3 edit=$4 file object status=0 edited= first=() second=()
   if [ "$wanted" != "  " ] && [[ "$wanted" != *" $name "* ]]; then return 0; fi
-  rm -rf "$build/original" && cp -a "$room" "$build/original"
+  rm -rf "$build/original" "$build/good" && mkdir "$build/good" && cp -a "$room" "$build/original"
   for file in "$room"/*; do
+    [ -f "$file" ] || continue
     sed -e "$edit" "$file" >"$build/edited"
-    cmp -s "$build/edited" "$file" || cp "$build/edited" "$file"
+    cmp -s "$build/edited" "$file" && continue
+    edited+=$file$'\n'
+    cp "$build/edited" "$file"
+    touch -r "$build/original/${file##*/}" "$file"
   done
-  if diff -qr "$room" "$build/original" >/dev/null; then
+  if [ -z "$edited" ]; then
     unfit+=("$name (changes nothing)")
     printf '%-28s changes nothing\n' "$name"
+    return 0
+  fi
+  for object in $(objects_of "$edited"); do
+    mkdir -p "$build/good/${object%/*}"
+    cp -a "$build/$object" "$build/good/$object"
+    case ${object##*/} in
+      sweep_$quick.*) first+=("$build/$object") ;;
+      sweep_*) second+=("$build/$object") ;;
+      *) first+=("$build/$object") ;;
+    esac
+  done
+  if [ ${#first[@]} = 0 ] && [ ${#second[@]} = 0 ]; then
+    unfit+=("$name (in no object)")
+    printf '%-28s is in no object\n' "$name"
   else
-    # shellcheck disable=SC2086
-    tests $programs || status=$?
+    if [ ${#first[@]} != 0 ]; then
+      rm -f "${first[@]}"
+      # shellcheck disable=SC2086
+      tests "*-*/avx512*:*/scalar" $programs || status=$?
+    fi
+    if [ $status = 0 ]; then
+      rm -f "${second[@]}"
+      # shellcheck disable=SC2086
+      tests "*-*/$quick" $programs || status=$?
+    fi
     case $status in
       0) survivors+=("$name"); printf '%-28s SURVIVED\n' "$name" ;;
       2) unfit+=("$name (does not compile)"); printf '%-28s does not compile\n' "$name" ;;
@@ -87,9 +147,14 @@ plant() {
            "$(grep -m1 -o '^\[  FAILED  \] [^, ]*' "$build/test.log" | cut -c 14- | grep . || echo a crash)" ;;
     esac
   fi
-  for file in "$room"/*; do
-    cmp -s "$file" "$build/original/${file##*/}" || cp "$build/original/${file##*/}" "$file"
+  # The libraries first: interrupted after it, the next run finds edited files and builds them anew.
+  find "$build" -name 'lib*.a' -delete
+  (cd "$build/good" && find . -type f -print0) | while IFS= read -r -d '' object; do
+    cp -a "$build/good/$object" "$build/$object"
   done
+  while IFS= read -r file; do
+    [ -z "$file" ] || cp -a "$build/original/${file##*/}" "$file"
+  done <<<"$edited"
 }
 each_fault plant
 
