@@ -378,6 +378,15 @@ TEST_P(BackwardRules, GradientsHaveAnyStrides) {
                                     [](float x) { return std::isnan(x); });
     EXPECT_EQ(nans, static_cast<std::int64_t>(array.memory.size()) - a * b * c * d);
   }
+  std::vector<float> wide(want.dbias.size() * 2, kNan);
+  Gradients bias_only;
+  bias_only.dbias = MutableView(wide.data(), {2, 2, 7, 9}, {252, 126, 18, 2});
+  attend_backward(problem.problem.inputs(), problem.problem.options(), forward.forward(),
+                  problem.out_gradient.view(), bias_only, threads);
+  for (std::size_t x = 0; x < want.dbias.size(); ++x) {
+    EXPECT_EQ(wide[2 * x], want.dbias[x]);
+    EXPECT_TRUE(std::isnan(wide[2 * x + 1]));
+  }
   for (std::size_t x = 0; x < keys.size(); ++x) {
     if (x % 3 == 0) {
       EXPECT_EQ(keys[x], want.key_gradient[x / 3]);
