@@ -74,7 +74,9 @@ double delta(const Problem& p, const Row& row, const std::vector<double>& dp, co
 // What one visible pair adds to every gradient.
 void add_pair(const Problem& p, const Query& query, std::int64_t j, double weight, double dp,
               double ds) {
-  const auto [b, h, i] = query;
+  const std::int64_t b = query.b;
+  const std::int64_t h = query.h;
+  const std::int64_t i = query.i;
   const std::int64_t g = key_head(p.in, h);
   const auto of_query = [&](std::int64_t d) { return place(p.in.query_offsets, b, h, i, d); };
   const auto of_key = [&](std::int64_t d) { return place(p.in.key_offsets, b, g, j, d); };
