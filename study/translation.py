@@ -276,7 +276,21 @@ class Study:
                 started = time.monotonic()
                 report("cost", language, self.cost(language))
                 say(f"{language}: timed in {time.monotonic() - started:.0f} s")
+        print(summary(found))
         say(f"done: {self.out}")
+
+
+def summary(found: Json) -> str:
+    """For the terminal: the scores by length."""
+    lines = [f"{'':<16}{'words':>8}{'lines':>7}{'attention':>11}{'mean':>8}   BLEU; difference, 95 % of resampled ones"]
+    for name, compared in found["compared"].items():
+        named = [("all", compared["all"])] + [
+            (f"{of['words']['least']}-{of['words']['most'] or ''}", of) for of in compared["by_length"]]
+        for words, of in named:
+            bleu, difference = of["bleu"], of["bleu"]["difference"]
+            lines.append(f"{name:<16}{words:>8}{of['lines']:>7}{bleu['attention']['score']:>11.2f}{bleu['mean']['score']:>8.2f}"
+                         f"   {difference['score']:+.2f} ({difference['low']:+.2f} to {difference['high']:+.2f})")
+    return "\n".join(lines)
 
 
 def rounded(score: Json) -> Json:
