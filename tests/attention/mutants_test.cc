@@ -306,5 +306,21 @@ TEST_P(Mutants, TopKeysOfManyBlocksInEveryNumber) {
   }
 }
 
+// A score of NaN is no top key. The row's weights are NaN, but which keys it names does not depend on the rows beside
+// it: a tile of rows that is full looks for them in another way than one that is not.
+TEST_P(Mutants, ANanScoreIsNoTopKey) {
+  for (const std::int64_t N : {12, 13}) {
+    Problem p({.N = N, .M = 1024, .D = 1, .E = 4, .K = 3, .scale = 1.0F});
+    for (std::int64_t i = 0; i < N; ++i) p.q.at(0, 0, i, 0) = 1;
+    for (std::int64_t j = 0; j < 1024; ++j) p.k.at(0, 0, j, 0) = static_cast<float>(j) / 1024;
+    p.k.at(0, 0, 300, 0) = kNan;
+    const Results<float> got = engine(p);
+    for (std::int64_t x = 0; x < N * 3; ++x) {
+      EXPECT_EQ(got.top_index[static_cast<std::size_t>(x)], 1023 - x % 3) << "N " << N;
+      EXPECT_TRUE(std::isnan(got.top_weight[static_cast<std::size_t>(x)])) << "N " << N;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fovea::testing

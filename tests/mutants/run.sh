@@ -69,7 +69,7 @@ tests() {
   for program in "$@"; do
     (ulimit -t 300
      timeout 3000 "$build/tests/$program" --gtest_filter="$filter" --gtest_fail_fast --gtest_brief=1 ||
-       exit 1) >"$build/test.log" 2>&1 || return 1
+       exit) >"$build/test.log" 2>&1 || { echo "exit status $?" >>"$build/test.log"; return 1; }
   done
 }
 
@@ -144,7 +144,8 @@ plant() {
       2) unfit+=("$name (does not compile)"); printf '%-28s does not compile\n' "$name" ;;
       *) killed=$((killed + 1))
          printf '%-28s caught by %s\n' "$name" \
-           "$(grep -m1 -o '^\[  FAILED  \] [^, ]*' "$build/test.log" | cut -c 14- | grep . || echo a crash)" ;;
+           "$(grep -m1 -o '^\[  FAILED  \] [^, ]*' "$build/test.log" | cut -c 14- | grep . ||
+              tail -n 1 "$build/test.log")" ;;
     esac
   fi
   # The libraries first: interrupted after it, the next run finds edited files and builds them anew.
