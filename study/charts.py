@@ -11,7 +11,7 @@ import dataclasses
 import html
 import math
 
-PANEL_WIDTH, PANEL_HEIGHT = 340, 240
+PANEL_WIDTH, WIDE_PANEL, PANEL_HEIGHT = 340, 520, 240
 LEFT, RIGHT, TOP, BOTTOM, GAP = 62, 18, 58, 52, 26
 STYLE = """
   text { font: 12px system-ui, 'Segoe UI', Helvetica, Arial, sans-serif; fill: var(--ink); }
@@ -111,7 +111,8 @@ def draw(chart: Chart) -> str:
     points = [p for panel in chart.panels for series in panel.series for p in series.points]
     lows = [p.y if p.low is None else p.low for p in points] + ([] if chart.y_from is None else [chart.y_from])
     y_ticks = ticks(min(lows), max(p.y if p.high is None else p.high for p in points), chart.y_log)
-    width = LEFT + RIGHT + len(chart.panels) * PANEL_WIDTH + (len(chart.panels) - 1) * GAP
+    panel_width = PANEL_WIDTH if len(chart.panels) > 1 else WIDE_PANEL
+    width = LEFT + RIGHT + len(chart.panels) * panel_width + (len(chart.panels) - 1) * GAP
     height = TOP + PANEL_HEIGHT + BOTTOM
     text = html.escape
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
@@ -122,8 +123,8 @@ def draw(chart: Chart) -> str:
     y_axis = Axis(y_ticks[0], y_ticks[-1], chart.y_log, bottom, TOP)
     names = []  # the legend: each name once
     for i, panel in enumerate(chart.panels):
-        left = LEFT + i * (PANEL_WIDTH + GAP)
-        right = left + PANEL_WIDTH
+        left = LEFT + i * (panel_width + GAP)
+        right = left + panel_width
         for y in y_ticks:
             parts.append(f'<path class="grid" d="M{left} {y_axis(y):.1f}H{right}"/>')
             if i == 0:
@@ -147,13 +148,14 @@ def draw(chart: Chart) -> str:
             parts += drawn_series(series, x_axis, y_axis, len(series.points) <= 12)
     middle = TOP + PANEL_HEIGHT / 2
     parts.append(f'<text class="quiet" x="16" y="{middle:.0f}" text-anchor="middle" transform="rotate(-90 16 {middle:.0f})">{text(chart.y_title)}</text>')
-    x = width - RIGHT
-    for name, colour in reversed(names):  # from the right edge, in the order of the data
+    # From the right edge, in the order of the data; one panel alone is too narrow for title and names in a row.
+    x, y = width - RIGHT, 22 if len(chart.panels) > 1 else TOP - 12
+    for name, colour in reversed(names):
         x -= 7.0 * len(name)
-        parts.append(f'<text x="{x:.0f}" y="22">{text(name)}</text>')
+        parts.append(f'<text x="{x:.0f}" y="{y}">{text(name)}</text>')
         dash = f' stroke-dasharray="{DASHES[colour]}"' if DASHES[colour] else ""
-        parts.append(f'<path class="line" d="M{x - 34:.0f} 18h28" stroke="var(--s{colour})"{dash}/>')
-        parts.append(marker(x - 20, 18, colour))
+        parts.append(f'<path class="line" d="M{x - 34:.0f} {y - 4}h28" stroke="var(--s{colour})"{dash}/>')
+        parts.append(marker(x - 20, y - 4, colour))
         x -= 54
     parts.append("</svg>")
     return "\n".join(parts) + "\n"
