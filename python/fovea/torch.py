@@ -187,6 +187,7 @@ def _setup_context(ctx: Any, inputs: Tuple[Any, ...], output: Tuple[Tensor, ...]
     ctx.set_materialize_grads(False)
 
 
+@torch.autograd.function.once_differentiable  # there is no second derivative, and who asks for one is told
 def _backward(ctx: Any, out_gradient: Optional[Tensor], *_: Any) -> Tuple[Optional[Tensor], ...]:
     gradients: List[Optional[Tensor]] = [None] * ctx.count
     places = (0, 1, 2, 3 + _Rules._fields.index("bias"))
@@ -201,13 +202,7 @@ def _backward(ctx: Any, out_gradient: Optional[Tensor], *_: Any) -> Tuple[Option
     return tuple(gradients)
 
 
-def _no_second(ctx: Any, *_: Any) -> None:
-    raise Error("attend_backward: there is no second derivative: leave create_graph=True away, or use torch's own attention "
-                "where it is needed")
-
-
 torch.library.register_autograd("fovea::attend", _backward, setup_context=_setup_context)
-torch.library.register_autograd("fovea::attend_backward", _no_second)
 
 
 class _Eager(torch.autograd.Function):
