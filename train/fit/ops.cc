@@ -5,6 +5,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "attention.h"
+
 namespace fovea::fit {
 namespace {
 
@@ -175,13 +177,14 @@ struct Attention : Function<Attention> {
                         const std::vector<Span>* spans, int heads, bool causal) {
     const Blocks blocks = split(q, kv, own);
     Tensor out = torch::zeros({q.size(0), blocks.q.size(1)}, q.options());
+    Tensor lse = torch::empty({q.size(0), heads}, q.options().dtype(torch::kFloat));
     with_type(q, [&](auto s) {
       using S = decltype(s);
-      attention_forward<S>(rows<const S>(blocks.q), rows<const S>(blocks.k),
-                           rows<const S>(blocks.v), *spans, heads,
-                           static_cast<int>(out.size(1) / heads), causal, rows<S>(out));
+      attention_forward<S>(
+          rows<const S>(blocks.q), rows<const S>(blocks.k), rows<const S>(blocks.v), *spans, heads,
+          static_cast<int>(out.size(1) / heads), causal, rows<S>(out), data<float>(lse));
     });
-    ctx->save_for_backward({q, kv});
+    ctx->save_for_backward({q, kv, out, lse});
     // The batch, which owns the spans, outlives the backward pass.
     ctx->saved_data["spans"] = reinterpret_cast<std::int64_t>(spans);
     ctx->saved_data["heads"] = static_cast<std::int64_t>(heads);
@@ -202,11 +205,11 @@ struct Attention : Function<Attention> {
     const Blocks blocks = split(q, kv, own), slopes = split(q_grad, kv_grad, own);
     with_type(q, [&](auto s) {
       using S = decltype(s);
-      attention_backward<S>(rows<const S>(blocks.q), rows<const S>(blocks.k),
-                            rows<const S>(blocks.v), rows<const S>(out_grad), *spans, heads,
-                            static_cast<int>(out_grad.size(1) / heads),
-                            ctx->saved_data["causal"].toBool(), rows<S>(slopes.q),
-                            rows<S>(slopes.k), rows<S>(slopes.v));
+      attention_backward<S>(
+          rows<const S>(blocks.q), rows<const S>(blocks.k), rows<const S>(blocks.v),
+          rows<const S>(saved[2]), data<float>(saved[3]), rows<const S>(out_grad), *spans, heads,
+          static_cast<int>(out_grad.size(1) / heads), ctx->saved_data["causal"].toBool(),
+          rows<S>(slopes.q), rows<S>(slopes.k), rows<S>(slopes.v));
     });
     return {q_grad, kv_grad, {}, {}, {}, {}};
   }
