@@ -16,10 +16,11 @@ std::uint32_t category_of(char32_t c) { return U_GET_GC_MASK(static_cast<UChar32
 
 bool is_white(char32_t c) { return u_isUWhiteSpace(static_cast<UChar32>(c)) != 0; }
 
-// What never reaches a piece. Tab and line ends are controls too, but white space first.
+// What never reaches a piece: controls, and of the white space among them only tab and line ends
+// stay (form feed and U+0085 go, as the tokenizers package has it).
 bool is_dropped(char32_t c) {
-  return c == 0xFFFD ||
-         (!is_white(c) && (category_of(c) & (U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK)) != 0);
+  if (c == U'\t' || c == U'\n' || c == U'\r') return false;
+  return c == 0xFFFD || (category_of(c) & (U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK)) != 0;
 }
 
 // The blocks of ideographs that BERT's authors chose: Japanese and Korean letters are not among them.
