@@ -11,12 +11,16 @@
 
 namespace fovea::fit {
 
+enum class TaskKind { kTranslate, kClassify };
+
 struct Arguments {
+  TaskKind task = TaskKind::kTranslate;
   std::string ids, run, model, init_from, export_to, logits;
   bool resume = false;
   Shape shape;
   AdamOptions adam;
   double rate = 1e-3, dropout = 0.1, smoothing = 0.1;
+  double piece_dropout = 0;  // share of pieces that a reader sees as [MASK] in training
   std::int64_t steps = 20000, warmup = 1000, decay_steps = 4000;
   std::int64_t batch_tokens = 3000;
   std::int64_t valid_every = 500, checkpoint_every = 200, log_every = 20;

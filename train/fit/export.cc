@@ -132,7 +132,7 @@ void export_model(const std::string& folder, const std::string& ids_folder, cons
   write_safetensors(folder + "/model.safetensors", tensors);
 }
 
-void import_model(const std::string& folder, Parameters& parameters) {
+void import_weights(const std::string& folder, Parameters& parameters) {
   torch::NoGradGuard no_grad;
   const std::string path = folder + "/model.safetensors";
   const auto tensors = read_safetensors(path);

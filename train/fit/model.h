@@ -2,8 +2,8 @@
 #pragma once
 
 #include "batches.h"
+#include "marian_parameters.h"
 #include "ops.h"
-#include "parameters.h"
 #include "shape.h"
 
 namespace fovea::fit {
@@ -11,7 +11,7 @@ namespace fovea::fit {
 class Model {
  public:
   // `guided_layer`, from 0: whose cross-attention's first head given alignments guide.
-  Model(const Shape& shape, Parameters& parameters, torch::ScalarType type, int guided_layer)
+  Model(const Shape& shape, MarianParameters& parameters, torch::ScalarType type, int guided_layer)
       : shape_(shape), parameters_(parameters), type_(type), guided_layer_(guided_layer) {}
 
   torch::Tensor encode(const Batch& batch, DropoutSource dropouts) const;
@@ -30,11 +30,11 @@ class Model {
     return linear(swish(linear(x, up.weight, up.bias)), down.weight, down.bias);
   }
   const Shape& shape() const { return shape_; }
-  const Parameters& parameters() const { return parameters_; }
+  const MarianParameters& parameters() const { return parameters_; }
 
  private:
   Shape shape_;
-  Parameters& parameters_;
+  MarianParameters& parameters_;
   torch::ScalarType type_;
   int guided_layer_;
 };

@@ -8,15 +8,21 @@
 #include <vector>
 
 #include "../ids_file.h"
+#include "hash.h"
 #include "join.h"
+#include "labelled.h"
 #include "links.h"
+#include "options.h"
 #include "pairs.h"
 #include "vocabulary.h"
 
 namespace {
 
 using fovea::MarianTokenizer;
+using fovea::train::hash_of;
 using fovea::train::IdPairs;
+using fovea::train::Misuse;
+using fovea::train::number;
 using fovea::train::PairLinks;
 using fovea::train::TextPair;
 using fovea::train::Vocabulary;
@@ -26,6 +32,7 @@ constexpr char kHelp[] =
 
   fovea-prepare --out DIR --train A.tsv.gz [B.tsv.gz ...] [--valid V.tsv [W.tsv ...]]
   fovea-prepare --out DIR --source a.fr --target a.en [--valid-source v.fr --valid-target v.en]
+  fovea-prepare --task classify ...: labelled text, for a reader; --task classify --help says more
 
 Writes into DIR: train.ids, valid.ids, the validation text (valid.source, valid.target) and the vocabulary
 in MarianMT's layout (source.spm, target.spm, vocab.json, tokenizer_config.json). A .tsv line is
@@ -57,25 +64,6 @@ struct Arguments {
   double typographic = 0, join = 0;
   std::uint64_t join_seed = 1;
 };
-
-struct Misuse : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-double number(const std::string& name, const std::string& text, double least, double most) {
-  std::size_t end = 0;
-  double value = 0;
-  try {
-    value = std::stod(text, &end);
-  } catch (const std::exception&) {
-    end = 0;
-  }
-  if (end == 0 || end != text.size() || !(value >= least && value <= most)) {
-    throw Misuse(name + " " + text + ": give a number from " + std::to_string(least) + " to " +
-                 std::to_string(most));
-  }
-  return value;
-}
 
 Arguments parse(const std::vector<std::string>& words) {
   Arguments arguments;
@@ -143,12 +131,6 @@ std::vector<TextPair> read_part(const std::vector<std::string>& tsv, const std::
     pairs.insert(pairs.end(), more.begin(), more.end());
   }
   return pairs;
-}
-
-std::uint64_t hash_of(const std::string& text) {  // FNV-1a: the same on every machine
-  std::uint64_t hash = 14695981039346656037ULL;
-  for (const unsigned char c : text) hash = (hash ^ c) * 1099511628211ULL;
-  return hash ^ (hash >> 32);
 }
 
 // Moves a hundredth of the target sentences to the validation text: by the target, so that none is
@@ -280,7 +262,19 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::vector<std::string> words(argv + 1, argv + argc);
+  std::vector<std::string> words(argv + 1, argv + argc);
+  const auto task = std::find(words.begin(), words.end(), "--task");
+  bool labelled = false;
+  if (task != words.end() && task + 1 != words.end()) {
+    labelled = task[1] == "classify";
+    if (!labelled && task[1] != "translate") {
+      std::fprintf(stderr, "fovea-prepare: --task %s: give translate or classify\n",
+                   task[1].c_str());
+      return 2;
+    }
+    words.erase(task, task + 2);
+  }
+  if (labelled) return fovea::train::prepare_labelled(words);
   if (words.empty() || std::find(words.begin(), words.end(), "--help") != words.end()) {
     std::fputs(kHelp, words.empty() ? stderr : stdout);
     return words.empty() ? 2 : 0;
