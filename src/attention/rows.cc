@@ -36,11 +36,11 @@ struct Walk {
     return static_cast<T*>(static_cast<void*>(at));
   }
 
-  // What is here, and on to the next query.
+  // What is here, and on to the next query. (Where nothing was given the step is 0.)
   template <class T>
   T* next() {
     T* const now = here<T>();
-    if (at != nullptr) at += step;
+    at += step;
     return now;
   }
 
@@ -180,8 +180,7 @@ void add_rows(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i, 
   Walk entropy = walk(outputs.entropy);
   Walk top_index = walk(outputs.top_index);
   Walk top_weight = walk(outputs.top_weight);
-  for (std::int64_t end = i + count; i < end; ++i) {
-    kernels::Row& row = rows.add();
+  for (kernels::Row& row : rows.add(count)) {
     reading.next(row);
     const auto* w = weight.next<const float>();
     row.weight = w == nullptr ? 1 : *w;

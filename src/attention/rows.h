@@ -25,9 +25,11 @@ struct BackwardViews {
 class Rows {
  public:
   void clear() { count_ = 0; }
-  kernels::Row& add() {
-    if (count_ == rows_.size()) rows_.emplace_back();
-    return rows_[count_++];
+  std::span<kernels::Row> add(std::int64_t count) {
+    const std::size_t first = count_;
+    count_ += static_cast<std::size_t>(count);
+    if (rows_.size() < count_) rows_.resize(count_);
+    return {rows_.data() + first, static_cast<std::size_t>(count)};
   }
   std::span<const kernels::Row> all() const { return {rows_.data(), count_}; }
 

@@ -77,7 +77,8 @@ bool weigh_full_tile(const State& s, const Weights& weights, int begin, std::int
     }
   }
   Floats sum[kTileRows][kTileVectors];
-  multiply<Operands>(s.w.q + begin * s.words, s.words, s.packed_keys + from * s.words, sum);
+  multiply<Operands>(s.w.q + begin * s.words, s.words, s.words, s.packed_keys + from * s.words,
+                     sum);
   std::uint32_t over = 0;
 #pragma GCC unroll 16
   for (int r = 0; r < kTileRows; ++r) {

@@ -5,14 +5,23 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 namespace fovea::kernels {
 namespace {
 
-// sum[r, j] = sum_d q[r, d] k[j, d]  for R rows and the C * kLanes keys of a panel [words, C * kLanes].
+// A word of an array of floats, or of the caller's queries where those are words as they lie.
+inline float word_at(const float* p) {
+  float x;
+  std::memcpy(&x, p, sizeof(x));
+  return x;
+}
+
+// sum[r, j] = sum_d q[r, d] k[j, d]  for R rows, from row to row q_step words, and the C * kLanes keys of a
+// panel [words, C * kLanes].
 template <class Operands, int R, int C>
-[[gnu::always_inline]] inline void multiply(const float* q, std::int64_t words, const float* panel,
-                                            Floats (&sum)[R][C]) {
+[[gnu::always_inline]] inline void multiply(const float* q, std::int64_t q_step, std::int64_t words,
+                                            const float* panel, Floats (&sum)[R][C]) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
@@ -24,7 +33,7 @@ template <class Operands, int R, int C>
     for (int c = 0; c < C; ++c) k[c] = load(panel + (d * C + c) * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const Floats x = all(q[r * words + d]);
+      const Floats x = all(word_at(q + r * q_step + d));
 #pragma GCC unroll 16
       for (int c = 0; c < C; ++c) sum[r][c] = Operands::multiply_add(x, k[c], sum[r][c]);
     }
@@ -41,7 +50,7 @@ template <int C>
 template <class Operands, int R, int C>
 void score_tile(const float* q, std::int64_t words, const float* panel, float* s) {
   Floats sum[R][C];
-  multiply<Operands>(q, words, panel, sum);
+  multiply<Operands>(q, words, words, panel, sum);
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
