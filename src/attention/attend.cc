@@ -26,6 +26,9 @@ using kernels::Sweep;
 // order, so that the result does not depend on threads.
 constexpr std::int64_t kChunk = 1152;
 
+// Keys of short rows: while such a sweep runs, the next is asked for from memory.
+constexpr std::int64_t kNearKeys = 64;
+
 // Multiply-adds of one task at least: about 20 microseconds, so that taking a task costs nothing.
 constexpr std::int64_t kGrain = 1 << 20;
 
@@ -92,9 +95,12 @@ void run_item(const Call& call, const Item& item, Isa isa, const Cut* cut = null
 }
 
 // Queries [i, i + count) of head h of sequence b, `size` a sweep: keys are packed once for all of them.
-void run_sweeps(const Call& call, const Item& item, std::int64_t size, float* received, Isa isa) {
+// `next`: the item after this one, if any.
+void run_sweeps(const Call& call, const Item& item, std::int64_t size, float* received, Isa isa,
+                const Item* next = nullptr) {
   Sweep sweep = attention::sweep_of(call, item.b, item.h);
   sweep.received = received;
+  if (next != nullptr) attention::look_ahead(call, next->b, next->h, next->i, sweep);
   const std::int64_t keys = attention::key_room(call, item.b);
   if (item.count > size) sweep.packed = kernels::packed_keys(sweep, keys);
   const std::int64_t end = item.i + item.count;
@@ -189,7 +195,9 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
   if (z.N > kernels::kFewQueries || cuts < 2 || items >= 2 * threads.count()) {
     spread(items, cost, threads, [&](std::int64_t at) {
       const Item item = item_at(at);
-      item.heads > 1 ? run_item(call, item, isa) : run_sweeps(call, item, queries, nullptr, isa);
+      if (item.heads > 1) return run_item(call, item, isa);
+      const Item next = item_at(std::min(at + 1, items - 1));
+      run_sweeps(call, item, queries, nullptr, isa, z.M <= kNearKeys ? &next : nullptr);
     });
     return;
   }

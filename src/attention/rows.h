@@ -69,6 +69,10 @@ kernels::Row whole_row_of(const Call& call, std::int64_t b, std::int64_t h, std:
 // `rows`, or for backward.
 kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h);
 
+// What that sweep of queries [i, ...) of head h will read and write, where it is dense: for Sweep::ahead.
+void look_ahead(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i,
+                kernels::Sweep& sweep);
+
 kernels::Number number_of(DataType type);
 
 // Where key j = 0 of head h of sequence b lies in an array of keys ([B, heads, M, width], packed

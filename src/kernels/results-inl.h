@@ -166,19 +166,23 @@ inline void finish_logs(const State& s, const Row& row, float base, float l, flo
   finish_logs(s, row, base, l, spread, ln_of(l));
 }
 
+// In a loop that is not unrolled, or the compiler would not make vectors of it.
+[[gnu::noinline]] void ln_of_normals(const float* l, std::int64_t count, double* to) {
+  for (std::int64_t r = 0; r < count; ++r) to[r] = ln_of_normal(l[r]);
+}
+
 // The same of the first rows, whose sums lie side by side: ln of some rows at a time.
 inline void finish_short_logs(const State& s, int rows) {
-  constexpr int kSome = 8;
+  constexpr int kSome = 64;
   for (int begin = 0; begin < rows; begin += kSome) {
-    const int count = static_cast<int>(smaller(kSome, rows - begin));
-    const float* l = s.w.total + begin;
+    const int end = static_cast<int>(smaller(rows, begin + kSome));
     double logs[kSome];
-    for (int r = 0; r < kSome; ++r)
-      logs[r] = ln_of_normal(l[r]);  // there is room for a vector more
-    for (int r = 0; r < count; ++r) {
-      const int row = begin + r;
-      finish_logs(s, s.a.rows[row], s.w.base[row], l[r], s.a.entropy ? s.w.spread[row] : 0,
-                  is_normal(l[r]) ? logs[r] : log(double{l[r]}));
+    // Whole vectors: there is room for them behind the last row.
+    ln_of_normals(s.w.total + begin, rounded_up(end - begin, 8), logs);
+    for (int r = begin; r < end; ++r) {
+      const float l = s.w.total[r];
+      finish_logs(s, s.a.rows[r], s.w.base[r], l, s.a.entropy ? s.w.spread[r] : 0,
+                  is_normal(l) ? logs[r - begin] : log(double{l}));
     }
   }
 }

@@ -21,6 +21,23 @@ inline int rows_that_see(const Sweep& a) {
   return rows;
 }
 
+// A step of a product asks for one cache line of the next sweep. Batches of sentences do not stay in near caches,
+// and a sweep is over before the processor itself has seen where it reads.
+constexpr std::int64_t kLine = 64;
+
+inline void look_ahead(State& s) {
+  s.ahead_at += s.words * s.ahead_step;
+  while (s.ahead < Sweep::kAheads && (s.ahead_step == 0 || s.ahead_at >= s.a.ahead[s.ahead].end)) {
+    if (s.ahead_step != 0) ++s.ahead;
+    if (s.ahead == Sweep::kAheads) break;
+    s.ahead_at = s.a.ahead[s.ahead].begin;
+    s.ahead_step = kLine;
+  }
+  if (s.ahead < Sweep::kAheads) return;
+  s.ahead_at = reinterpret_cast<const char*>(s.w.scores);  // nothing is left: what is here already
+  s.ahead_step = 0;
+}
+
 // Scores of keys that the row does not see by its range become -inf.
 template <int C>
 [[gnu::always_inline]] inline void hide_vectors(const Row& row, Floats (&scores)[C]) {
@@ -39,7 +56,8 @@ template <int C>
 template <class Operands, bool kEntropy, int R, int C>
 void weigh_short(const State& s, int begin) {
   Floats sum[R][C];
-  multiply<Operands>(s.q + begin * s.q_step, s.q_step, s.words, s.packed_keys, sum);
+  multiply<Operands>(s.q + begin * s.q_step, s.q_step, s.words, s.packed_keys, sum,
+                     [&](std::int64_t d) { __builtin_prefetch(s.ahead_at + d * s.ahead_step); });
   Floats most[R];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
@@ -112,9 +130,8 @@ inline void take_short_top(const State& s, int begin, int rows, const Target* ta
 }
 
 template <class Operands>
-inline void sweep_short_tile(const State& s, int begin, int end) {
+inline void sweep_short_tile(const State& s, int begin, int rows) {
   const Sweep& a = s.a;
-  const int rows = static_cast<int>(smaller(kTileRows, end - begin));
   const std::int64_t vectors = vectors_of(s.keys);
   (a.entropy ? kShort<Operands, true>.weigh[rows - 1][vectors - 1]
              : kShort<Operands, false>.weigh[rows - 1][vectors - 1])(s, begin);
@@ -179,7 +196,13 @@ inline bool sweep_short(State& s, int rows) {
   prepare<Operands>(s, 0);
   if (!s.block.finite) return false;
   if (rows > 0) find_queries<Operands>(s, rows);
-  for (int r = 0; r < rows; r += kTileRows) sweep_short_tile<Operands>(s, r, rows);
+  // Tiles of about as many rows: one row alone would take as long as two or three.
+  for (int left = (rows + kTileRows - 1) / kTileRows, r = 0; left > 0; --left) {
+    const int count = (rows - r + left - 1) / left;
+    look_ahead(s);
+    sweep_short_tile<Operands>(s, r, count);
+    r += count;
+  }
   finish_short_logs(s, rows);
   for (int r = rows; r < s.a.row_count; ++r) see_nothing(s, r);
   return true;
