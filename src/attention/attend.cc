@@ -26,6 +26,9 @@ using kernels::Sweep;
 // order, so that the result does not depend on threads.
 constexpr std::int64_t kChunk = 1152;
 
+// Keys of short rows: while such a sweep runs, the next is asked for from memory.
+constexpr std::int64_t kNearKeys = 64;
+
 // Multiply-adds of one task at least: about 20 microseconds, so that taking a task costs nothing.
 constexpr std::int64_t kGrain = 1 << 20;
 
@@ -38,9 +41,15 @@ Rows& empty_rows() {
   return rows;
 }
 
-void run_sweep(Sweep& sweep, const Rows& rows, Isa isa) {
+// `keys`: how many there is room for.
+void run_sweep(Sweep& sweep, const Rows& rows, std::int64_t keys, Isa isa) {
   sweep.rows = rows.all().data();
   sweep.row_count = static_cast<int>(rows.all().size());
+  if (keys <= kernels::kKeys && sweep.packed == 0) {  // one block, whatever rows see of it
+    sweep.scratch = attention::scratch(kernels::scratch_size(sweep, sweep.row_count, 0, keys));
+    kernels::run(sweep, isa);
+    return;
+  }
   if (sweep.packed > 0) {  // what stays packed must not move as the keys grow more
     sweep.scratch =
         attention::scratch(kernels::scratch_size(sweep, sweep.row_count, 0, sweep.packed));
@@ -82,22 +91,24 @@ void run_item(const Call& call, const Item& item, Isa isa, const Cut* cut = null
   for (std::int64_t h = item.h; h < item.h + item.heads; ++h) {
     attention::add_rows(call, item.b, h, item.i, item.count, rows);
   }
-  run_sweep(sweep, rows, isa);
+  run_sweep(sweep, rows, attention::key_room(call, item.b), isa);
 }
 
 // Queries [i, i + count) of head h of sequence b, `size` a sweep: keys are packed once for all of them.
-void run_sweeps(const Call& call, const Item& item, std::int64_t size, float* received, Isa isa) {
+// `next`: the item after this one, if any.
+void run_sweeps(const Call& call, const Item& item, std::int64_t size, float* received, Isa isa,
+                const Item* next = nullptr) {
   Sweep sweep = attention::sweep_of(call, item.b, item.h);
   sweep.received = received;
-  if (item.count > size) {
-    sweep.packed = kernels::packed_keys(sweep, attention::key_room(call, item.b));
-  }
+  if (next != nullptr) attention::look_ahead(call, next->b, next->h, next->i, sweep);
+  const std::int64_t keys = attention::key_room(call, item.b);
+  if (item.count > size) sweep.packed = kernels::packed_keys(sweep, keys);
   const std::int64_t end = item.i + item.count;
   for (std::int64_t i = item.i; i < end; i += size) {
     Rows& rows = empty_rows();
     attention::add_rows(call, item.b, item.h, i, std::min(size, end - i), rows);
     sweep.again = i > item.i;
-    run_sweep(sweep, rows, isa);
+    run_sweep(sweep, rows, keys, isa);
   }
 }
 
@@ -184,7 +195,9 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
   if (z.N > kernels::kFewQueries || cuts < 2 || items >= 2 * threads.count()) {
     spread(items, cost, threads, [&](std::int64_t at) {
       const Item item = item_at(at);
-      item.heads > 1 ? run_item(call, item, isa) : run_sweeps(call, item, queries, nullptr, isa);
+      if (item.heads > 1) return run_item(call, item, isa);
+      const Item next = item_at(std::min(at + 1, items - 1));
+      run_sweeps(call, item, queries, nullptr, isa, z.M <= kNearKeys ? &next : nullptr);
     });
     return;
   }
@@ -297,11 +310,11 @@ void attend_whole_rows(const Call& call, Threads& threads, Isa isa) {
     sweep.top = 0;
     sweep.wholes = true;
     for (std::size_t x = begins[run]; x < begins[run + 1]; ++x) {
-      Row& row = rows.add();
+      Row& row = rows.add(1).front();
       row = attention::whole_row_of(call, asked[x].b, h, asked[x].i, asked[x].r);
       std::fill(row.whole, row.whole + z.M, 0.0f);
     }
-    run_sweep(sweep, rows, isa);
+    run_sweep(sweep, rows, z.M, isa);
   });
 }
 

@@ -36,11 +36,11 @@ struct Walk {
     return static_cast<T*>(static_cast<void*>(at));
   }
 
-  // What is here, and on to the next query.
+  // What is here, and on to the next query. (Where nothing was given the step is 0.)
   template <class T>
   T* next() {
     T* const now = here<T>();
-    if (at != nullptr) at += step;
+    at += step;
     return now;
   }
 
@@ -180,8 +180,7 @@ void add_rows(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i, 
   Walk entropy = walk(outputs.entropy);
   Walk top_index = walk(outputs.top_index);
   Walk top_weight = walk(outputs.top_weight);
-  for (std::int64_t end = i + count; i < end; ++i) {
-    kernels::Row& row = rows.add();
+  for (kernels::Row& row : rows.add(count)) {
     reading.next(row);
     const auto* w = weight.next<const float>();
     row.weight = w == nullptr ? 1 : *w;
@@ -260,6 +259,26 @@ kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h) {
     sweep.factor_step = factor.step;
   }
   return sweep;
+}
+
+void look_ahead(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i,
+                kernels::Sweep& sweep) {
+  const Inputs& in = call.inputs;
+  const std::int64_t g = h / (call.z.H / call.z.G);
+  const std::int64_t queries = query_length(call, b) - i;
+  const std::int64_t keys = length(in.key_lengths, key_room(call, b), b);
+  const auto piece = [](const View& view, const Offsets& offsets, const Walk& walk,
+                        std::int64_t rows, std::int64_t width) -> kernels::Sweep::Ahead {
+    if (!view.given() || view.step(offsets.empty() ? 2 : 0) != width) return {};
+    const std::int64_t bytes = rows * width * static_cast<std::int64_t>(size_of(view.type));
+    return {walk.here<const char>(), walk.here<const char>() + bytes};
+  };
+  const Walk q(in.q, in.query_offsets, b, h, i), out(call.outputs.out, in.query_offsets, b, h, i);
+  const Walk k(in.k, in.key_offsets, b, g, 0), v(in.v, in.key_offsets, b, g, 0);
+  sweep.ahead[0] = piece(in.k, in.key_offsets, k, keys, call.z.D);
+  sweep.ahead[1] = piece(in.q, in.query_offsets, q, queries, call.z.D);
+  sweep.ahead[2] = piece(in.v, in.key_offsets, v, keys, call.z.E);
+  sweep.ahead[3] = piece(call.outputs.out, in.query_offsets, out, queries, call.z.E);
 }
 
 KeyRows key_rows(const Call& call, const View& view, std::int64_t b, std::int64_t h) {

@@ -25,9 +25,11 @@ struct BackwardViews {
 class Rows {
  public:
   void clear() { count_ = 0; }
-  kernels::Row& add() {
-    if (count_ == rows_.size()) rows_.emplace_back();
-    return rows_[count_++];
+  std::span<kernels::Row> add(std::int64_t count) {
+    const std::size_t first = count_;
+    count_ += static_cast<std::size_t>(count);
+    if (rows_.size() < count_) rows_.resize(count_);
+    return {rows_.data() + first, static_cast<std::size_t>(count)};
   }
   std::span<const kernels::Row> all() const { return {rows_.data(), count_}; }
 
@@ -66,6 +68,10 @@ kernels::Row whole_row_of(const Call& call, std::int64_t b, std::int64_t h, std:
 // A sweep over the keys of sequence b that query head h reads. It has no rows yet; for all outputs but
 // `rows`, or for backward.
 kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h);
+
+// What that sweep of queries [i, ...) of head h will read and write, where it is dense: for Sweep::ahead.
+void look_ahead(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i,
+                kernels::Sweep& sweep);
 
 kernels::Number number_of(DataType type);
 

@@ -137,6 +137,15 @@ inline float max_of(Floats x) {
   s = _mm_max_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
+template <int R>
+inline void sum_of_each(const Floats (&x)[R], Floats (&to)[R]) {
+  for (int r = 0; r < R; ++r) to[r] = all(sum_of(x[r]));
+}
+template <int R>
+inline void max_of_each(const Floats (&x)[R], Floats (&to)[R]) {
+  for (int r = 0; r < R; ++r) to[r] = all(max_of(x[r]));
+}
+inline float first_of(Floats x) { return _mm256_cvtss_f32(x); }
 
 inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 

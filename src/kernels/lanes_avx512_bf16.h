@@ -14,6 +14,7 @@ inline std::uint32_t first_of_32(std::int64_t n) { return n >= 32 ? 0xffffffffu 
 struct Pair {
   using Number = BFloat16;
   static constexpr int kDepth = 2;
+  static constexpr bool kAsTheyLie = true;
 
   static Floats multiply_add(Floats a, Floats b, Floats sum) {
     return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);

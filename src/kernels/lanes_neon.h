@@ -131,6 +131,15 @@ inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
   store(to, vpaddq_f32(vpaddq_f32(x[0], x[1]), vpaddq_f32(x[2], x[3])));
 }
 inline float max_of(Floats x) { return vmaxvq_f32(x); }
+template <int R>
+inline void sum_of_each(const Floats (&x)[R], Floats (&to)[R]) {
+  for (int r = 0; r < R; ++r) to[r] = all(sum_of(x[r]));
+}
+template <int R>
+inline void max_of_each(const Floats (&x)[R], Floats (&to)[R]) {
+  for (int r = 0; r < R; ++r) to[r] = all(max_of(x[r]));
+}
+inline float first_of(Floats x) { return vgetq_lane_f32(x, 0); }
 
 inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 

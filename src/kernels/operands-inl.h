@@ -16,6 +16,7 @@ template <class T>
 struct Single {
   using Number = T;
   static constexpr int kDepth = 1;
+  static constexpr bool kAsTheyLie = sizeof(T) == 4;  // numbers in memory are words already
   static Floats multiply_add(Floats a, Floats b, Floats sum) { return fma(a, b, sum); }
 
   // The words of numbers [0, n) of a row, n at most kLanes; those past n are 0.

@@ -77,7 +77,8 @@ bool weigh_full_tile(const State& s, const Weights& weights, int begin, std::int
     }
   }
   Floats sum[kTileRows][kTileVectors];
-  multiply<Operands>(s.w.q + begin * s.words, s.words, s.packed_keys + from * s.words, sum);
+  multiply<Operands>(s.w.q + begin * s.words, s.words, s.words, s.packed_keys + from * s.words,
+                     sum);
   std::uint32_t over = 0;
 #pragma GCC unroll 16
   for (int r = 0; r < kTileRows; ++r) {
@@ -136,6 +137,7 @@ template <class Operands>
 inline void score_few_rows(const State& s, const TileRows& t, std::int64_t from,
                            std::int64_t vectors, float* scores) {
   const std::int64_t end = smaller(from + vectors * kLanes, rounded_up(t.keys, kFewKeys));
+  const std::int64_t ahead = bytes_ahead<typename Operands::Number>(s.a.width, s.a.k_step);
   const std::int64_t of_query = vectors_of(s.words) <= kFewVectors ? vectors_of(s.words) : 0;
   for (std::int64_t j = larger(from, t.first / kNearKeys * kNearKeys); j < end; j += kNearKeys) {
     const std::int64_t count = rounded_up(smaller(kNearKeys, end - j), kFewKeys);
@@ -144,7 +146,8 @@ inline void score_few_rows(const State& s, const TileRows& t, std::int64_t from,
     for (int r = 0; r < t.count; r += kFewRows) {
       const auto rows = smaller(kFewRows, t.count - r);
       kTiles<Operands>.few[rows - 1][of_query](s.w.q + (t.begin + r) * s.words, s.a.width, of,
-                                               count / kFewKeys, scores + r * kKeys + (j - from));
+                                               count / kFewKeys, r == 0 ? ahead : 0,
+                                               scores + r * kKeys + (j - from));
     }
   }
 }
@@ -369,6 +372,9 @@ inline void blend_rows(const State& s, const Weights& weights, const TileRows& t
   for (int r = 0; r < t.count; r += rows_at_once) {
     const auto rows = smaller(rows_at_once, t.count - r);
     b.p = weights.words + (r * kKeys + first) / kDepth;
+    if (s.values_in_place) {
+      b.ahead = r == 0 ? bytes_ahead<typename Operands::Number>(s.a.value_width, s.a.v_step) : 0;
+    }
     for (std::int64_t p = 0; p < vectors; p += vectors_at_once) {
       const std::int64_t c = smaller(vectors_at_once, vectors - p);
       b.sums = s.w.sums + (t.begin + r) * s.w.value_step + p * kLanes;

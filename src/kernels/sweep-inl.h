@@ -98,10 +98,10 @@ inline void sweep_tile(const State& s, const TileRows& t) {
   }
 }
 
-// All rows see the same keys: nothing is hidden from one and seen by another.
-inline bool sees_alike(const Sweep& a) {
+// The first `rows` rows see the same keys: nothing is hidden from one and seen by another.
+inline bool sees_alike(const Sweep& a, int rows) {
   if (a.masked || a.biased) return false;
-  for (int r = 1; r < a.row_count; ++r) {
+  for (int r = 1; r < rows; ++r) {
     if (a.rows[r].first != a.rows[0].first) return false;
     if (a.rows[r].visible != a.rows[0].visible) return false;
   }
@@ -149,7 +149,12 @@ inline void sweep_parts(State& s) {
 
 template <class Operands>
 void sweep(const Sweep& a) {
-  State s{.a = a, .words = (a.width + Operands::kDepth - 1) / Operands::kDepth};
+  bool seen[kKeys];  // not within State: that would set them to 0 first
+  float index[kKeys];
+  State s{.a = a,
+          .words = (a.width + Operands::kDepth - 1) / Operands::kDepth,
+          .seen = seen,
+          .index = index};
   s.first = INT64_MAX;
   for (int r = 0; r < a.row_count; ++r) {
     if (a.rows[r].visible == 0) continue;
@@ -169,10 +174,15 @@ void sweep(const Sweep& a) {
   s.unit = static_cast<float>(s.scale * kLog2e);
   s.reach = kReach / s.unit;
   // Copies cost more than they save where each value is used once (decoding), or few times.
-  s.values_in_place =
-      sees_alike(a) && a.value_width % kLanes == 0 &&
-      (a.row_count <= kTileRows || (a.type == Number::kFloat32 && a.row_count <= 8 * kTileRows));
-  if (is_short(s) && sweep_short<Operands>(s)) return;
+  const bool few_rows =
+      a.row_count <= kTileRows || (a.type == Number::kFloat32 && a.row_count <= 8 * kTileRows);
+  const bool in_place = few_rows && a.value_width % kLanes == 0;
+  if (is_short(s)) {
+    const int rows = rows_that_see(a);
+    s.values_in_place = in_place && sees_alike(a, rows);
+    if (sweep_short<Operands>(s, rows)) return;
+  }
+  s.values_in_place = in_place && sees_alike(a, a.row_count);
   if (a.few && (a.stage != Sweep::Stage::kWhole || s.keys > kPartKeys)) {
     sweep_parts<Operands>(s);
   } else {

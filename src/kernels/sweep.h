@@ -117,6 +117,15 @@ struct Sweep {
   std::int64_t packed = 0;
   bool again = false;
 
+  // What the next sweep will read and write, where that is known: asked for meanwhile, if it is short. Each piece
+  // is dense; null: none.
+  struct Ahead {
+    const char* begin = nullptr;
+    const char* end = nullptr;
+  };
+  static constexpr int kAheads = 4;
+  Ahead ahead[kAheads];
+
   float* scratch = nullptr;  // scratch_size floats, aligned to a cache line
 };
 

@@ -5,26 +5,41 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 namespace fovea::kernels {
 namespace {
 
-// sum[r, j] = sum_d q[r, d] k[j, d]  for R rows and the C * kLanes keys of a panel [words, C * kLanes].
-template <class Operands, int R, int C>
-[[gnu::always_inline]] inline void multiply(const float* q, std::int64_t words, const float* panel,
-                                            Floats (&sum)[R][C]) {
+// A word of an array of floats, or of the caller's queries where those are words as they lie.
+inline float word_at(const float* p) {
+  float x;
+  std::memcpy(&x, p, sizeof(x));
+  return x;
+}
+
+// sum[r, j] = sum_d q[r, d] k[j, d]  for R rows, from row to row q_step words, and the C * kLanes keys of a
+// panel [words, C * kLanes].
+// `ask` asks for a line of memory that is needed later, in each step. (Many at once would wait for each other.)
+struct AskNothing {
+  void operator()(std::int64_t) const {}
+};
+template <class Operands, int R, int C, class Ask = AskNothing>
+[[gnu::always_inline]] inline void multiply(const float* q, std::int64_t q_step, std::int64_t words,
+                                            const float* panel, Floats (&sum)[R][C],
+                                            const Ask& ask = {}) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
     for (int c = 0; c < C; ++c) sum[r][c] = all(0);
   }
   for (std::int64_t d = 0; d < words; ++d) {
+    ask(d);
     Floats k[C];
 #pragma GCC unroll 16
     for (int c = 0; c < C; ++c) k[c] = load(panel + (d * C + c) * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const Floats x = all(q[r * words + d]);
+      const Floats x = all(word_at(q + r * q_step + d));
 #pragma GCC unroll 16
       for (int c = 0; c < C; ++c) sum[r][c] = Operands::multiply_add(x, k[c], sum[r][c]);
     }
@@ -41,7 +56,7 @@ template <int C>
 template <class Operands, int R, int C>
 void score_tile(const float* q, std::int64_t words, const float* panel, float* s) {
   Floats sum[R][C];
-  multiply<Operands>(q, words, panel, sum);
+  multiply<Operands>(q, words, words, panel, sum);
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
@@ -49,17 +64,37 @@ void score_tile(const float* q, std::int64_t words, const float* panel, float* s
   }
 }
 
+// Asks for a row of `width` numbers, `ahead` bytes on from the row at `at`: into the middle cache, which has room for
+// many lines under way, and every other line, since lines come in pairs.
+template <class T>
+[[gnu::always_inline]] inline void ask_ahead(const T* at, std::int64_t width, std::int64_t ahead) {
+  const auto row = reinterpret_cast<std::uintptr_t>(at) + static_cast<std::uintptr_t>(ahead);
+  for (std::uintptr_t i = 0; i < static_cast<std::uintptr_t>(width) * sizeof(T); i += 128) {
+    __builtin_prefetch(reinterpret_cast<const void*>(row + i), 0, 2);
+  }
+}
+
+// How far ahead of a key its successor is asked for, with `step` numbers from key to key: a page of 4 KiB, at
+// whose end the processor's own prefetching stops.
+template <class T>
+inline std::int64_t bytes_ahead(std::int64_t width, std::int64_t step) {
+  const auto row = width * static_cast<std::int64_t>(sizeof(T));
+  return larger(1, 4096 / row) * step * static_cast<std::int64_t>(sizeof(T));
+}
+
 // The same for R rows and keys that are not packed: for a few rows panels would not pay. Lanes run along the
 // width and are summed at the end: another order than in panels, but one that does not depend on R.
 // s[r * kKeys + key], for `groups` times kFewKeys keys. A query of W vectors stays in registers meanwhile; with
 // W = 0 it has more than kFewVectors, and is read anew.
+//
+// Memory is asked for ahead, `ahead` bytes on from each key: docs/design/decode.md.
 constexpr std::int64_t kNearKeys = 16;  // at most, at once
 constexpr int kFewRows = 4;
 constexpr int kFewVectors = 8;
 
 template <class Operands, int R, int W>
 void score_few(const float* q, std::int64_t width, const typename Operands::Number* const* keys,
-               std::int64_t groups, float* s) {
+               std::int64_t groups, std::int64_t ahead, float* s) {
   constexpr std::int64_t kStep = kLanes * Operands::kDepth;  // numbers of a vector of words
   const std::int64_t words = (width + Operands::kDepth - 1) / Operands::kDepth;
   const std::int64_t whole = width / kStep * kStep;
@@ -80,6 +115,7 @@ void score_few(const float* q, std::int64_t width, const typename Operands::Numb
   // processor's prefetching follows. Unrolled over keys, reading and computing did not overlap.
   float lanes[R][kNearKeys * kLanes];
   for (std::int64_t l = 0; l < groups * kFewKeys; ++l) {
+    ask_ahead(keys[l], width, ahead);
     Floats sum[R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) sum[r] = all(0);
@@ -132,8 +168,9 @@ struct Blend {
   const void* v;  // [keys / kDepth, v_step] words of values; in place: [keys, v_step] numbers
   std::int64_t v_step;
   std::int64_t keys;
-  bool starts_late;  // the first key of the first word is not seen, and not read: its weight is 0
-  float* sums;       // [R, step]
+  std::int64_t ahead;  // in place: bytes from a value to that to be asked for; 0: none
+  bool starts_late;    // the first key of the first word is not seen, and not read: its weight is 0
+  float* sums;         // [R, step]
   std::int64_t step;
   // Instead of sums, where these keys are all there are:
   const Target* targets;  // [R]
@@ -169,6 +206,10 @@ void blend_tile(const Blend& b) {
     } else {
       const Number* at = static_cast<const Number*>(b.v) + j * kDepth * b.v_step;
       const Number* next = j * kDepth + 1 < b.keys ? at + b.v_step : at;
+      if (kSums == Sums::kGoOn && b.ahead != 0) {
+        ask_ahead(at, C * kLanes, b.ahead);
+        if (kDepth > 1) ask_ahead(next, C * kLanes, b.ahead);
+      }
       if (kDepth > 1 && j == 0 && b.starts_late) at = next;
       Operands::value_words(at, next, v);
     }
@@ -209,7 +250,7 @@ struct TileTable {
   void (*wide_blends_in_place[kWideRows][kWideVectors])(const Blend&);
   void (*few[kFewRows][kFewVectors + 1])(const float*, std::int64_t,
                                          const typename Operands::Number* const*, std::int64_t,
-                                         float*);
+                                         std::int64_t, float*);
 };
 
 template <class Operands, int R, int C>
