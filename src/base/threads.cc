@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -17,9 +18,23 @@
 namespace fovea {
 namespace {
 
-// How often a waiting thread looks again before it sleeps: about 20 microseconds, the gap between two
-// attention calls of one decoder step. Longer spinning takes the core from the other threads.
-constexpr int kSpins = 4000;
+// How long a waiting thread looks before it sleeps: as long as waking it takes, about, and the gap between two
+// attention calls of one decoder step.
+constexpr std::chrono::microseconds kWatch{50};
+
+// Returns when ready() is true, or when it has not become so in that time. Where there are more threads than
+// processors, those that have work go first.
+template <class F>
+void watch(const F& ready) {
+  constexpr int kLooks = 256;  // about 0.2 microseconds
+  const auto end = std::chrono::steady_clock::now() + kWatch;
+  do {
+    for (int look = 0; look < kLooks; ++look) {
+      if (ready()) return;
+    }
+    std::this_thread::yield();
+  } while (std::chrono::steady_clock::now() < end);
+}
 
 }  // namespace
 
@@ -67,9 +82,7 @@ struct Threads::Pool {
   void work(int thread) {
     std::uint64_t seen = 0;
     for (;;) {
-      for (int spin = 0; spin < kSpins; ++spin) {
-        if (generation.load(std::memory_order_acquire) != seen) break;
-      }
+      watch([&] { return generation.load(std::memory_order_acquire) != seen; });
       {
         std::unique_lock<std::mutex> lock(mutex);
         wake.wait(lock, [&] { return generation.load(std::memory_order_acquire) != seen; });
@@ -97,8 +110,7 @@ struct Threads::Pool {
     }
     wake.notify_all();
     drain(0);
-    for (int spin = 0; spin < kSpins && busy.load(std::memory_order_acquire) != 0; ++spin) {
-    }
+    watch([&] { return busy.load(std::memory_order_acquire) == 0; });
     std::unique_lock<std::mutex> lock(mutex);
     done.wait(lock, [&] { return busy.load(std::memory_order_acquire) == 0; });
     if (failure) std::rethrow_exception(failure);
