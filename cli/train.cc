@@ -77,7 +77,7 @@ Training
 A reader (--task classify), whose encoder reads windows of --positions pieces and whose pooling reads all
   --pooling attention|mean   mean: the pooling asks with zeros, so it is the plain mean, to compare
   --hold-out 0.05         share of the texts to measure with, where --valid is not given (0: none)
-  --piece-dropout 0.1     share of the pieces that stand as [MASK] in training
+  --piece-dropout 0.1     share of the pieces that are left out, at random, in training
   --width 64  --heads 4  --ffn 256  --encoder-layers 2  --positions 128  --steps 1500  --warmup 100
   --decay-steps 1000  --batch-tokens 8000  --average 0.99  --valid-every 250
                           the defaults that differ; --vocab and what stands under Training as above

@@ -63,8 +63,8 @@ class ClassifyTask : public Task {
 
   PartLoss learn(const std::vector<std::int64_t>& own, double all, std::uint64_t seed,
                  std::uint64_t step) override {
-    const Masking masking{arguments_.piece_dropout, mix(mix(seed) ^ mix(2 * step + 1))};
-    const TextBatch batch = text_batch(train_, own, arguments_.shape.positions, masking, device_);
+    const Thinning thinning{arguments_.piece_dropout, mix(mix(seed) ^ mix(2 * step + 1))};
+    const TextBatch batch = text_batch(train_, own, arguments_.shape.positions, thinning, device_);
     const Tensor logits = logits_of(batch, parameters_, arguments_.shape.heads,
                                     DropoutSource(seed, 2 * step, arguments_.dropout), type_);
     const Tensor loss = at::cross_entropy_loss(logits, batch.labels, {}, at::Reduction::Sum, -100,
