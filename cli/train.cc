@@ -194,10 +194,8 @@ class JsonLines : public TrainListener {
   }
   void validation(const TrainValidation& v) override {
     if (task_ == TrainTask::kClassify) {
-      return say({{"event", "validation"},
-                  {"step", v.step},
-                  {"loss", v.loss},
-                  {"accuracy", v.accuracy}});
+      return say(
+          {{"event", "validation"}, {"step", v.step}, {"loss", v.loss}, {"accuracy", v.accuracy}});
     }
     say({{"event", "validation"},
          {"step", v.step},
@@ -282,9 +280,11 @@ void train_command(const Arguments& arguments) {
   if (arguments.request.stage == "prepare") {
     std::cerr << "prepared: " << arguments.request.out << "/work/ids; next: --stage fit\n";
   } else if (complete) {
-    std::cerr << "done. Try: fovea " << (reads ? "classify" : "translate") << " --model " << arguments.request.out << " ...\n";
+    std::cerr << "done. Try: fovea " << (reads ? "classify" : "translate") << " --model "
+              << arguments.request.out << " ...\n";
   } else {
-    std::cerr << "stopped. Go on: fovea train " << (reads ? "--task classify " : "") << "--out " << arguments.request.out << " --resume\n";
+    std::cerr << "stopped. Go on: fovea train " << (reads ? "--task classify " : "") << "--out "
+              << arguments.request.out << " --resume\n";
   }
 }
 

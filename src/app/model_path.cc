@@ -70,7 +70,7 @@ fs::path named_model(const std::string& name, const std::vector<fs::path>& shelv
   }
   throw Error(name + ": no such folder (" + origin + "); a model is a folder with config.json, " +
               "model.safetensors and a vocabulary (source.spm, target.spm and vocab.json of a "
-                     "translator, vocab.txt of a reader)");
+              "translator, vocab.txt of a reader)");
 }
 
 }  // namespace

@@ -16,8 +16,7 @@ enum class ModelKind {
 // or in models/ of the source tree that it was built in. The kind is config.json's model_type; a
 // model that was named by --model is taken whatever it is, and who reads it says what is wrong.
 // Throws Error that says where it looked.
-std::filesystem::path find_model(const std::string& given,
-                                 ModelKind kind = ModelKind::kTranslator);
+std::filesystem::path find_model(const std::string& given, ModelKind kind = ModelKind::kTranslator);
 
 // The same, for a program that lies at `program` (tests).
 std::filesystem::path find_model(const std::string& given, ModelKind kind,

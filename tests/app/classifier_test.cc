@@ -67,7 +67,9 @@ TEST_F(Classify, LabelsDescendAndAddUp) {
   double total = 0;
   for (std::size_t i = 0; i < 3; ++i) {
     total += got.labels[i].probability;
-    if (i > 0) EXPECT_LE(got.labels[i].probability, got.labels[i - 1].probability);
+    if (i > 0) {
+      EXPECT_LE(got.labels[i].probability, got.labels[i - 1].probability);
+    }
   }
   EXPECT_TRUE(std::fabs(total - 1) < 1e-12);
 }

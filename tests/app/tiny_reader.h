@@ -11,9 +11,9 @@ namespace fovea::test {
 
 // Ids 0 to 4 are the special tokens.
 inline std::vector<std::string> tiny_wordpieces() {
-  return {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the",  "film", "##s", "is",
-          "good",  "bad",   "very",  ".",     ",",      "play", "##ed", "##f", "un",
-          "##aff", "##able", "e",    "a",     "##b",    "$",    "\xE4\xB8\xAD"};
+  return {"[PAD]", "[UNK]",  "[CLS]", "[SEP]", "[MASK]", "the",  "film",        "##s", "is",
+          "good",  "bad",    "very",  ".",     ",",      "play", "##ed",        "##f", "un",
+          "##aff", "##able", "e",     "a",     "##b",    "$",    "\xE4\xB8\xAD"};
 }
 
 inline void write_tiny_wordpieces(const fs::path& folder, const std::string& settings = "{}") {
@@ -71,7 +71,8 @@ inline std::vector<std::pair<std::string, std::vector<int>>> tiny_reader_tensors
   norm("bert.embeddings.LayerNorm");
   for (int layer = 0; layer < shape.layers; ++layer) {
     const std::string name = "bert.encoder.layer." + std::to_string(layer) + ".";
-    for (const char* part : {"query", "key", "value"}) linear(name + "attention.self." + part, d, d);
+    for (const char* part : {"query", "key", "value"})
+      linear(name + "attention.self." + part, d, d);
     linear(name + "attention.output.dense", d, d);
     norm(name + "attention.output.LayerNorm");
     linear(name + "intermediate.dense", shape.inner, d);

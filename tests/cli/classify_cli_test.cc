@@ -80,18 +80,22 @@ TEST_F(ClassifyCommand, JsonAgreesWithTheLine) {
   for (const double weight : one["weights"]) weights += weight;
   EXPECT_TRUE(std::abs(weights - 1) < 1e-5);
   char line[64];
-  std::snprintf(line, sizeof line, "%s\t%.4f\n", one["labels"][0]["label"].get<std::string>().c_str(),
+  std::snprintf(line, sizeof line, "%s\t%.4f\n",
+                one["labels"][0]["label"].get<std::string>().c_str(),
                 one["labels"][0]["probability"].get<double>());
   EXPECT_EQ(classify({"very good."}).out, line);
 }
 
 TEST_F(ClassifyCommand, BatchAndThreadsChangeNothing) {
   std::string text;
-  for (int i = 0; i < 9; ++i) text += "the film is " + std::string(i % 2 ? "good" : "bad, very") + "\n";
+  for (int i = 0; i < 9; ++i)
+    text += "the film is " + std::string(i % 2 ? "good" : "bad, very") + "\n";
   const std::string usual = classify({"--json", "-"}, {.input = text}).out;
   EXPECT_EQ(lines_of(usual).size(), 9u);
-  EXPECT_EQ(classify({"--json", "--batch", "2", "--threads", "1", "-"}, {.input = text}).out, usual);
-  EXPECT_EQ(classify({"--json", "--batch", "5", "--threads", "3", "-"}, {.input = text}).out, usual);
+  EXPECT_EQ(classify({"--json", "--batch", "2", "--threads", "1", "-"}, {.input = text}).out,
+            usual);
+  EXPECT_EQ(classify({"--json", "--batch", "5", "--threads", "3", "-"}, {.input = text}).out,
+            usual);
 }
 
 TEST_F(ClassifyCommand, HighlightsWithAndWithoutColours) {
@@ -122,11 +126,11 @@ TEST_F(ClassifyCommand, FailsWithOneLine) {
 TEST_F(ClassifyCommand, AnotherKindInFoveaModelIsPassedOver) {
   const TemporaryFolder translator;
   fovea::test::write_tiny_model(translator.path());
-  const Ran ran = run_program(
-      {"classify", "good"}, {.environment = {"FOVEA_MODEL=" + translator.path().string()}});
+  const Ran ran = run_program({"classify", "good"},
+                              {.environment = {"FOVEA_MODEL=" + translator.path().string()}});
   EXPECT_THAT(ran.err, testing::Not(HasSubstr("marian")));
-  const Ran named = run_program(
-      {"classify", "good"}, {.environment = {"FOVEA_MODEL=" + folder_->path().string()}});
+  const Ran named = run_program({"classify", "good"},
+                                {.environment = {"FOVEA_MODEL=" + folder_->path().string()}});
   EXPECT_EQ(named.status, 0) << named.err;
   EXPECT_EQ(named.out, classify({"good"}).out);
 }

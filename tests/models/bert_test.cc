@@ -133,7 +133,8 @@ class Plain {
     for (Row& row : x) {
       double mean = 0, variance = 0;
       for (const double v : row) mean += v / static_cast<double>(row.size());
-      for (const double v : row) variance += (v - mean) * (v - mean) / static_cast<double>(row.size());
+      for (const double v : row)
+        variance += (v - mean) * (v - mean) / static_cast<double>(row.size());
       for (std::size_t c = 0; c < row.size(); ++c) {
         row[c] = (row[c] - mean) / std::sqrt(variance + 1e-5) * weight[c] + bias[c];
       }
@@ -180,7 +181,8 @@ class Bert : public ::testing::Test {
 
   static Ids ids(std::size_t count) {
     Ids list;
-    for (std::size_t i = 0; i < count; ++i) list.push_back(static_cast<std::int32_t>((7 * i + 5) % 25));
+    for (std::size_t i = 0; i < count; ++i)
+      list.push_back(static_cast<std::int32_t>((7 * i + 5) % 25));
     return list;
   }
   void expect_error(const std::string& text) const {

@@ -49,12 +49,13 @@ class WordPieces : public ::testing::Test {
 
 TEST_F(WordPieces, TakesTheLongestPieceEachTime) {
   const Pieces pieces = encode("The films unaffable played.");
-  EXPECT_THAT(pieces.texts, ElementsAre("the", "film", "##s", "un", "##aff", "##able", "play",
-                                        "##ed", "."));
+  EXPECT_THAT(pieces.texts,
+              ElementsAre("the", "film", "##s", "un", "##aff", "##able", "play", "##ed", "."));
   EXPECT_THAT(pieces.ids, ElementsAre(5, 6, 7, 17, 18, 19, 14, 15, 12));
-  EXPECT_EQ(pairs(pieces.spans),
-            (std::vector<std::pair<int, int>>{
-                {0, 3}, {4, 8}, {8, 9}, {10, 12}, {12, 15}, {15, 19}, {20, 24}, {24, 26}, {26, 27}}));
+  EXPECT_EQ(
+      pairs(pieces.spans),
+      (std::vector<std::pair<int, int>>{
+          {0, 3}, {4, 8}, {8, 9}, {10, 12}, {12, 15}, {15, 19}, {20, 24}, {24, 26}, {26, 27}}));
 }
 
 TEST_F(WordPieces, AWordThatCannotBeCutIsUnknownAsAWhole) {
@@ -72,8 +73,12 @@ TEST_F(WordPieces, AWordOfMoreThanAHundredCharactersIsUnknown) {
 
 TEST_F(WordPieces, MarksAndChineseCharactersStandAlone) {
   EXPECT_THAT(texts("good$bad,."), ElementsAre("good", "$", "bad", ",", "."));
-  EXPECT_THAT(texts("good\xE4\xB8\xAD" "bad"), ElementsAre("good", "\xE4\xB8\xAD", "bad"));
-  EXPECT_THAT(texts("good\xE4\xB8\xAD" "bad", R"({"tokenize_chinese_chars": false})"),
+  EXPECT_THAT(texts("good\xE4\xB8\xAD"
+                    "bad"),
+              ElementsAre("good", "\xE4\xB8\xAD", "bad"));
+  EXPECT_THAT(texts("good\xE4\xB8\xAD"
+                    "bad",
+                    R"({"tokenize_chinese_chars": false})"),
               ElementsAre("[UNK]"));
 }
 
@@ -84,8 +89,7 @@ TEST_F(WordPieces, AccentsGoWithCase) {
     EXPECT_THAT(texts(text, R"({"do_lower_case": false})").front(), "[UNK]");
     EXPECT_THAT(texts(text, R"({"strip_accents": false})").front(), "[UNK]");
   }
-  EXPECT_EQ(pairs(encode("E\xCC\x81 a").spans),
-            (std::vector<std::pair<int, int>>{{0, 1}, {3, 4}}));
+  EXPECT_EQ(pairs(encode("E\xCC\x81 a").spans), (std::vector<std::pair<int, int>>{{0, 1}, {3, 4}}));
   EXPECT_THAT(texts("GOOD", R"({"do_lower_case": false})"), ElementsAre("[UNK]"));
 }
 

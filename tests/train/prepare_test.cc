@@ -424,9 +424,9 @@ TEST_F(Prepare, LabelledTextBecomesPiecesAndOneLabelEach) {
   for (int i = 0; i < 60; ++i) {
     EXPECT_EQ(texts.target_lengths[i], 1);
     EXPECT_EQ(texts.target_ids[i], i % 2 == 0 ? 1 : 0);
-    const std::string text = std::string(i % 2 == 0 ? "a fine film, played well "
-                                                    : "a dull film, played badly ") +
-                             std::to_string(i);
+    const std::string text =
+        std::string(i % 2 == 0 ? "a fine film, played well " : "a dull film, played badly ") +
+        std::to_string(i);
     const std::vector<std::int32_t> want = pieces.encode(text).ids;
     ASSERT_EQ(texts.source_lengths[i], static_cast<std::int32_t>(want.size()));
     EXPECT_TRUE(std::equal(want.begin(), want.end(), texts.source_ids.begin() + at));

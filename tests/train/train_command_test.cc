@@ -144,9 +144,8 @@ echo '{"event":"end","step":5,"complete":1}'
 )sh");
   write_text(path("l.tsv"), "good\ta fine day\nbad\ta poor day\n");
   const std::vector<std::string> words = {
-      "--task", "classify", path("l.tsv"), "--valid",         path("l.tsv"), "--out",
-      path("m"), "--vocab", "40",          "--piece-dropout", "0.3",         "--positions",
-      "16"};
+      "--task",  "classify", path("l.tsv"),     "--valid", path("l.tsv"), "--out", path("m"),
+      "--vocab", "40",       "--piece-dropout", "0.3",     "--positions", "16"};
   Ran ran = train(words, path("fit"));
   ASSERT_EQ(ran.status, 0) << ran.err;
   EXPECT_THAT(ran.err, HasSubstr("step 5: loss 0.500, 75.0 % right"));
@@ -172,7 +171,8 @@ TEST_F(TrainCommand, OptionsOfTheOtherTaskAreMisuse) {
   Ran ran = train(words, path("fit"));
   EXPECT_EQ(ran.status, 2);
   EXPECT_THAT(ran.err, HasSubstr("--pooling is for a reader (--task classify)"));
-  ran = train({"--task", "classify", path("t.tsv"), "--out", path("n"), "--join", "1"}, path("fit"));
+  ran =
+      train({"--task", "classify", path("t.tsv"), "--out", path("n"), "--join", "1"}, path("fit"));
   EXPECT_EQ(ran.status, 2);
   EXPECT_THAT(ran.err, HasSubstr("--join is for a translator"));
   ran = train({"--task", "sing", path("t.tsv"), "--out", path("n")}, path("fit"));
