@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 namespace fovea {
@@ -10,6 +11,9 @@ enum class ModelKind {
   kTranslator,  // MarianMT
   kReader,      // BERT with a pooling and labels
 };
+
+// By config.json's model_type; nothing where that cannot be read or is of no kind that fovea knows.
+std::optional<ModelKind> kind_of(const std::filesystem::path& folder);
 
 // `given`: a folder, or the name of one that came with the program; empty: FOVEA_MODEL, where it
 // names one of this kind, else the only model of this kind in share/fovea/models beside the program,
