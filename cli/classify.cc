@@ -84,8 +84,7 @@ std::vector<std::string> joined(TextInput& input, std::size_t most) {
 }
 
 void classify(const Arguments& arguments) {
-  const Classifier classifier =
-      Classifier::load(find_model(arguments.model, ModelKind::kReader));
+  const Classifier classifier = Classifier::load(find_model(arguments.model, ModelKind::kReader));
   TextInput input(arguments.text, "classify");
   Threads threads(arguments.threads);
   TerminalStyle style;

@@ -9,6 +9,7 @@
 #include "app/lines.h"
 #include "app/model_path.h"
 #include "commands.h"
+#include "fovea/classifier.h"
 #include "fovea/error.h"
 #include "fovea/isa.h"
 #include "fovea/render.h"
@@ -34,9 +35,10 @@ Try it:
   fovea info
   echo "Le chat dort." | fovea info --pieces -
 
-MODEL is a MarianMT folder; without one: FOVEA_MODEL, else the model that came with fovea.
+MODEL is the folder of a translator (MarianMT) or a reader (BERT, see fovea classify), or the name of
+one that came with fovea; without one: FOVEA_MODEL, else the translator that came with fovea.
 
-  --pieces FILE    how the model reads each line of FILE (- is standard input): one JSON object a
+  --pieces FILE    how a translator reads each line of FILE (- is standard input): one JSON object a
                    line with ids, pieces, spans (in code points of the line), words, and the text
                    that the ids decode to
   --target         ... as text of the target language
@@ -117,6 +119,21 @@ Json model_facts(const fs::path& folder) {
           {"bytes", fs::file_size(folder / "model.safetensors")}};
 }
 
+Json reader_facts(const fs::path& folder) {
+  const Classifier classifier = Classifier::load(folder);
+  const BertInfo& info = classifier.info();
+  return {{"folder", folder.string()},
+          {"parameters", info.parameters},
+          {"width", info.width},
+          {"layers", info.layers},
+          {"heads", info.heads},
+          {"vocabulary", info.vocabulary},
+          {"positions", info.positions},
+          {"labels", info.labels},
+          {"pooling", info.mean ? "mean" : "attention"},
+          {"bytes", fs::file_size(folder / "model.safetensors")}};
+}
+
 std::string text_of(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
@@ -136,6 +153,19 @@ std::string model_text(const Json& model) {
          get("max_length") + " pieces\nhighlights  " + get("reading") + "\n";
 }
 
+std::string reader_text(const Json& model) {
+  const auto get = [&](const char* key) { return text_of(model[key]); };
+  std::string labels;
+  for (const Json& label : model["labels"]) labels += (labels.empty() ? "" : ", ") + text_of(label);
+  return "model       " + get("folder") + "\nsize        " + get("parameters") + " parameters, " +
+         std::to_string(model["bytes"].get<std::uint64_t>() / 1000) +
+         " kB of weights\nlayers      " + get("layers") + " encoder; width " + get("width") +
+         "; heads " + get("heads") + "\nvocabulary  " + get("vocabulary") +
+         "\npositions   " + get("positions") +
+         "; longer text is read in windows\nlabels      " + labels + "; pooling by " +
+         get("pooling") + "\n";
+}
+
 std::string machine_text(const Json& machine) {
   std::string isas;
   for (const Json& isa : machine["isas"]) isas += (isas.empty() ? "" : ", ") + text_of(isa);
@@ -147,8 +177,11 @@ void print_facts(const Arguments& arguments) {
   const Json machine = machine_facts();
   std::string no_model;
   Json model;
+  bool reads = false;
   try {
-    model = model_facts(find_model(arguments.model));
+    const fs::path folder = find_model(arguments.model);
+    reads = kind_of(folder) == ModelKind::kReader;
+    model = reads ? reader_facts(folder) : model_facts(folder);
   } catch (const Error& error) {
     if (!arguments.model.empty()) throw;  // what this build can do is worth saying without a model
     no_model = error.what();
@@ -158,8 +191,10 @@ void print_facts(const Arguments& arguments) {
     if (no_model.empty()) root["model"] = model;
     write_out(root.dump() + "\n");
   } else {
-    write_out(machine_text(machine) +
-              (no_model.empty() ? model_text(model) : "model       " + no_model + "\n"));
+    const std::string text = !no_model.empty() ? "model       " + no_model + "\n"
+                             : reads           ? reader_text(model)
+                                               : model_text(model);
+    write_out(machine_text(machine) + text);
   }
 }
 

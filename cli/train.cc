@@ -77,7 +77,7 @@ Training
 A reader (--task classify), whose encoder reads windows of --positions pieces and whose pooling reads all
   --pooling attention|mean   mean: the pooling asks with zeros, so it is the plain mean, to compare
   --hold-out 0.05         share of the texts to measure with, where --valid is not given (0: none)
-  --piece-dropout 0.1     share of the pieces that stand as [MASK] in training
+  --piece-dropout 0.1     share of the pieces that are left out, at random, in training
   --width 64  --heads 4  --ffn 256  --encoder-layers 2  --positions 128  --steps 1500  --warmup 100
   --decay-steps 1000  --batch-tokens 8000  --average 0.99  --valid-every 250
                           the defaults that differ; --vocab and what stands under Training as above
@@ -194,10 +194,8 @@ class JsonLines : public TrainListener {
   }
   void validation(const TrainValidation& v) override {
     if (task_ == TrainTask::kClassify) {
-      return say({{"event", "validation"},
-                  {"step", v.step},
-                  {"loss", v.loss},
-                  {"accuracy", v.accuracy}});
+      return say(
+          {{"event", "validation"}, {"step", v.step}, {"loss", v.loss}, {"accuracy", v.accuracy}});
     }
     say({{"event", "validation"},
          {"step", v.step},
@@ -282,9 +280,11 @@ void train_command(const Arguments& arguments) {
   if (arguments.request.stage == "prepare") {
     std::cerr << "prepared: " << arguments.request.out << "/work/ids; next: --stage fit\n";
   } else if (complete) {
-    std::cerr << "done. Try: fovea " << (reads ? "classify" : "translate") << " --model " << arguments.request.out << " ...\n";
+    std::cerr << "done. Try: fovea " << (reads ? "classify" : "translate") << " --model "
+              << arguments.request.out << " ...\n";
   } else {
-    std::cerr << "stopped. Go on: fovea train " << (reads ? "--task classify " : "") << "--out " << arguments.request.out << " --resume\n";
+    std::cerr << "stopped. Go on: fovea train " << (reads ? "--task classify " : "") << "--out "
+              << arguments.request.out << " --resume\n";
   }
 }
 

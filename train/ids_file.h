@@ -8,7 +8,8 @@
 //   int64 source_total, target_total
 //   int32 source_lengths[pairs], target_lengths[pairs]
 //   int32 source_ids[source_total], target_ids[target_total]
-// Both sides end with the end-of-sentence id. Standard library only, so that `fit` builds alone.
+// Both sides end with the end-of-sentence id; of labelled text the source is the text's pieces alone, and the
+// target one id, its label's. Standard library only, so that `fit` builds alone.
 //
 // Word alignments of the same pairs, where they were given, lie beside it, between pieces:
 //   char  magic[8]            "FOVEALNK"

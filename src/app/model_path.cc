@@ -19,18 +19,6 @@ bool is_model(const fs::path& folder) {
   return fs::is_regular_file(folder / "config.json", ignored);
 }
 
-// A folder whose config.json cannot be read is of no kind that is known.
-std::optional<ModelKind> kind_of(const fs::path& folder) {
-  std::ifstream in(folder / "config.json", std::ios::binary);
-  const auto config = nlohmann::json::parse(in, nullptr, false);
-  if (!config.is_object()) return std::nullopt;
-  const auto type = config.find("model_type");
-  if (type == config.end()) return std::nullopt;
-  if (*type == "marian") return ModelKind::kTranslator;
-  if (*type == "bert") return ModelKind::kReader;
-  return std::nullopt;
-}
-
 // Folders of models that may have come with the program, nearest first: the installed one, then
 // models/ of the folders above (a build folder lies in the source tree).
 std::vector<fs::path> shelves_of(const fs::path& program) {
@@ -70,10 +58,21 @@ fs::path named_model(const std::string& name, const std::vector<fs::path>& shelv
   }
   throw Error(name + ": no such folder (" + origin + "); a model is a folder with config.json, " +
               "model.safetensors and a vocabulary (source.spm, target.spm and vocab.json of a "
-                     "translator, vocab.txt of a reader)");
+              "translator, vocab.txt of a reader)");
 }
 
 }  // namespace
+
+std::optional<ModelKind> kind_of(const fs::path& folder) {
+  std::ifstream in(folder / "config.json", std::ios::binary);
+  const auto config = nlohmann::json::parse(in, nullptr, false);
+  if (!config.is_object()) return std::nullopt;
+  const auto type = config.find("model_type");
+  if (type == config.end()) return std::nullopt;
+  if (*type == "marian") return ModelKind::kTranslator;
+  if (*type == "bert") return ModelKind::kReader;
+  return std::nullopt;
+}
 
 fs::path find_model(const std::string& given, ModelKind kind, const fs::path& program) {
   const std::vector<fs::path> shelves = shelves_of(program);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 namespace fovea {
@@ -11,13 +12,15 @@ enum class ModelKind {
   kReader,      // BERT with a pooling and labels
 };
 
+// By config.json's model_type; nothing where that cannot be read or is of no kind that fovea knows.
+std::optional<ModelKind> kind_of(const std::filesystem::path& folder);
+
 // `given`: a folder, or the name of one that came with the program; empty: FOVEA_MODEL, where it
 // names one of this kind, else the only model of this kind in share/fovea/models beside the program,
 // or in models/ of the source tree that it was built in. The kind is config.json's model_type; a
 // model that was named by --model is taken whatever it is, and who reads it says what is wrong.
 // Throws Error that says where it looked.
-std::filesystem::path find_model(const std::string& given,
-                                 ModelKind kind = ModelKind::kTranslator);
+std::filesystem::path find_model(const std::string& given, ModelKind kind = ModelKind::kTranslator);
 
 // The same, for a program that lies at `program` (tests).
 std::filesystem::path find_model(const std::string& given, ModelKind kind,

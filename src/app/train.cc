@@ -113,8 +113,9 @@ class Interpreter {
   void sample(const Json& event) {
     const auto pair = event.value("pair", std::size_t{0});
     if (!tokenizer_ || pair >= sources_.size() || pair >= references_.size()) return;
-    listener_.sample({event.value("step", std::int64_t{0}), sources_[pair], references_[pair],
-                      decoded(*tokenizer_, event.value("hypothesis", std::vector<std::int32_t>()))});
+    listener_.sample(
+        {event.value("step", std::int64_t{0}), sources_[pair], references_[pair],
+         decoded(*tokenizer_, event.value("hypothesis", std::vector<std::int32_t>()))});
   }
 
   std::optional<MarianTokenizer> tokenizer_;  // of a translator
@@ -155,7 +156,9 @@ bool train(const TrainRequest& request, TrainListener& listener) {
   }
   const bool of_labels = fs::exists(ids + "/labels.txt");
   if (prepared && of_labels != (request.task == TrainTask::kClassify)) {
-    throw Error(ids + ": holds the ids of a " + (of_labels ? "reader; give --task classify" : "translator; leave out --task classify"));
+    throw Error(
+        ids + ": holds the ids of a " +
+        (of_labels ? "reader; give --task classify" : "translator; leave out --task classify"));
   }
   if (!prepared) run_prepare(request, ids);
   if (request.stage == "prepare") return true;

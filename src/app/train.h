@@ -32,7 +32,7 @@ struct TrainProgress {
 
 struct TrainValidation {
   std::int64_t step = 0;
-  double loss = 0;  // nats a piece, or a text of a reader
+  double loss = 0;            // nats a piece, or a text of a reader
   double bleu = 0, chrf = 0;  // of a translator
   double accuracy = 0;        // of a reader: share of the validation texts with the right label
 };

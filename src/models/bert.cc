@@ -48,33 +48,34 @@ Weights load_weights(const std::filesystem::path& file, const BertConfig& c) {
   for (int i = 0; i < c.layers; ++i) {
     const std::string layer = bert + "encoder.layer." + std::to_string(i) + ".";
     const std::string own = layer + "attention.";
-    w.layers.push_back({{joined(shelf, own + "self.", {"query", "key", "value"}, d, d),
-                         joined(shelf, own + "output.", {"dense"}, d, d),
-                         norm_of(own + "output.LayerNorm")},
-                        {joined(shelf, layer + "intermediate.", {"dense"}, d, c.inner),
-                         joined(shelf, layer + "output.", {"dense"}, c.inner, d),
-                         norm_of(layer + "output.LayerNorm")}});
+    w.layers.push_back(
+        {{joined(shelf, own + "self.", {"query", "key", "value"}, d, d),
+          joined(shelf, own + "output.", {"dense"}, d, d), norm_of(own + "output.LayerNorm")},
+         {joined(shelf, layer + "intermediate.", {"dense"}, d, c.inner),
+          joined(shelf, layer + "output.", {"dense"}, c.inner, d),
+          norm_of(layer + "output.LayerNorm")}});
   }
   w.query = shelf.take("fovea.pooling.query", {d});
   w.labels = shelf.take("fovea.classifier.weight", {C, d});
   w.biases = shelf.take("fovea.classifier.bias", {C});
   // BERT's own pooling of [CLS] is saved with it, and nothing here reads it; old files have a table
   // of the numbers 0, 1, 2 ... too.
-  shelf.check_all_taken({bert + "pooler.dense.weight", bert + "pooler.dense.bias",
-                         embeddings + "position_ids"});
+  shelf.check_all_taken(
+      {bert + "pooler.dense.weight", bert + "pooler.dense.bias", embeddings + "position_ids"});
   const bool zero = std::ranges::all_of(w.query, [](float x) { return x == 0; });
   if (c.mean && !zero) {
-    shelf.fail("config.json says that the pooling is the mean, but fovea.pooling.query is not zero");
+    shelf.fail(
+        "config.json says that the pooling is the mean, but fovea.pooling.query is not zero");
   }
   const std::int64_t layer = 4 * (d * d + d) + 2 * d * c.inner + c.inner + d + 4 * d;
-  w.parameters = (c.vocabulary + c.positions + c.types) * d + 2 * d + c.layers * layer + d +
-                 C * (d + 1);
+  w.parameters =
+      (c.vocabulary + c.positions + c.types) * d + 2 * d + c.layers * layer + d + C * (d + 1);
   return w;
 }
 
 // Windows one after another, without padding between them.
 struct Rows {
-  std::vector<float> x;                    // [rows, d]
+  std::vector<float> x;                     // [rows, d]
   std::vector<std::int32_t> windows = {0};  // [windows + 1], offsets of rows
 };
 
@@ -93,7 +94,8 @@ double dot(const float* a, const float* b, std::int64_t count) {
   return sum;
 }
 
-constexpr std::int64_t kGroupRows = 4096;  // rows that are read together, or one text if it is longer
+constexpr std::int64_t kGroupRows =
+    4096;  // rows that are read together, or one text if it is longer
 
 }  // namespace
 

@@ -14,22 +14,25 @@ void check_model_type(const Fields& fields) {
     fields.fail("model_type", "is missing; a reader's is \"bert\". Is this a model folder?");
   }
   if (*type != "bert") {
-    fields.expected("model_type", "\"bert\": fovea reads with BERT encoders that fovea train --task "
-                                  "classify wrote");
+    fields.expected("model_type",
+                    "\"bert\": fovea reads with BERT encoders that fovea train --task "
+                    "classify wrote");
   }
 }
 
 // What BERT can be and this reader is not.
 void refuse_unsupported(const Fields& fields) {
   const Json* kind = fields.find("position_embedding_type");
-  if (kind != nullptr && *kind != "absolute") fields.expected("position_embedding_type", "\"absolute\"");
+  if (kind != nullptr && *kind != "absolute")
+    fields.expected("position_embedding_type", "\"absolute\"");
   for (const char* name : {"is_decoder", "add_cross_attention"}) {
     if (fields.flag(name, false)) fields.fail(name, "is true; a reader is an encoder alone");
   }
 }
 
 std::vector<std::string> labels_of(const Fields& fields) {
-  const std::string wanted = "an object {\"0\": \"name\", \"1\": \"name\", ...} of two labels or more";
+  const std::string wanted =
+      "an object {\"0\": \"name\", \"1\": \"name\", ...} of two labels or more";
   const Json* names = fields.find("id2label");
   if (names == nullptr) fields.fail("id2label", "is missing; expected " + wanted);
   if (!names->is_object() || names->size() < 2) fields.expected("id2label", wanted);
@@ -45,8 +48,9 @@ std::vector<std::string> labels_of(const Fields& fields) {
 bool is_mean(const Fields& fields) {
   const Json* notes = fields.find("fovea");
   if (notes == nullptr) {
-    fields.fail("fovea", "is missing; expected {\"pooling\": \"attention\" or \"mean\"}: this is a "
-                         "BERT model, but not a reader that fovea train --task classify wrote");
+    fields.fail("fovea",
+                "is missing; expected {\"pooling\": \"attention\" or \"mean\"}: this is a "
+                "BERT model, but not a reader that fovea train --task classify wrote");
   }
   const Json pooling = notes->is_object() ? notes->value("pooling", Json()) : Json();
   if (pooling != "attention" && pooling != "mean") {

@@ -22,8 +22,7 @@ std::string range_text(std::int64_t least, std::int64_t most) {
   return "a whole number from " + std::to_string(least) + " to " + std::to_string(most);
 }
 
-std::optional<std::int64_t> whole_of(const Json& value, std::int64_t least,
-                                            std::int64_t most) {
+std::optional<std::int64_t> whole_of(const Json& value, std::int64_t least, std::int64_t most) {
   if (!value.is_number_integer()) return std::nullopt;
   if (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX) return std::nullopt;
   const std::int64_t number = value.get<std::int64_t>();
@@ -70,7 +69,7 @@ const Json* Fields::find(const std::string& name) const {
 }
 
 std::optional<std::int64_t> Fields::whole(const std::string& name, std::int64_t least,
-                                  std::int64_t most) const {
+                                          std::int64_t most) const {
   const Json* value = find(name);
   if (value == nullptr) return std::nullopt;
   const std::optional<std::int64_t> number = whole_of(*value, least, most);
@@ -105,7 +104,7 @@ std::vector<std::int32_t> Fields::ids(const std::string& name, int vocabulary) c
 }
 
 std::vector<std::vector<std::int32_t>> Fields::lists_of_ids(const std::string& name,
-                                                    int vocabulary) const {
+                                                            int vocabulary) const {
   std::vector<std::vector<std::int32_t>> lists;
   const Json* value = find(name);
   if (value == nullptr) return lists;
@@ -123,7 +122,7 @@ std::string Fields::text_of(const std::string& name) const {
 }
 
 std::vector<std::int32_t> Fields::ids_of(const std::string& name, const Json& list,
-                                 int vocabulary) const {
+                                         int vocabulary) const {
   std::vector<std::int32_t> ids;
   for (const Json& value : list) {
     const std::optional<std::int64_t> id = whole_of(value, 0, vocabulary - 1);

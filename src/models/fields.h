@@ -12,7 +12,8 @@
 
 namespace fovea {
 
-inline constexpr std::int64_t kMaxWidth = 1 << 16;   // limits that no real model comes near, and that keep
+inline constexpr std::int64_t kMaxWidth =
+    1 << 16;  // limits that no real model comes near, and that keep
 inline constexpr std::int64_t kMaxLayers = 1 << 10;  // every product of sizes far below 2^63
 inline constexpr std::int64_t kMaxVocabulary = 1 << 24;
 inline constexpr std::int64_t kMaxPositions = 1 << 16;

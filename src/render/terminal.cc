@@ -265,8 +265,8 @@ std::string terminal_of(const Classification& classification, const TerminalStyl
   double shown_weight = 0;
   for (std::size_t i = 0; i < std::min(count, kMostListed); ++i) {
     char numbers[32];
-    std::snprintf(numbers, sizeof numbers, " %.1f%% %+.2f",
-                  100 * classification.weights[order[i]], classification.evidence[order[i]]);
+    std::snprintf(numbers, sizeof numbers, " %.1f%% %+.2f", 100 * classification.weights[order[i]],
+                  classification.evidence[order[i]]);
     flow.add(names[order[i]] + numbers,
              columns(names[order[i]]) + static_cast<int>(std::strlen(numbers)));
     shown_weight += classification.weights[order[i]];

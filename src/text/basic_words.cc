@@ -67,9 +67,8 @@ std::u32string without_accents(char32_t c) {
   const UNormalizer2* nfd = unorm2_getNFDInstance(&status);
   if (U_FAILURE(status) != 0) throw Error("text: ICU has no normalisation data; reinstall ICU");
   std::array<char16_t, 32> units{};  // the longest decomposition has 4 code points
-  const std::int32_t count =
-      unorm2_getDecomposition(nfd, static_cast<UChar32>(c), units.data(),
-                              static_cast<std::int32_t>(units.size()), &status);
+  const std::int32_t count = unorm2_getDecomposition(
+      nfd, static_cast<UChar32>(c), units.data(), static_cast<std::int32_t>(units.size()), &status);
   std::u32string out;
   for (const char32_t part : count < 0 ? std::u32string(1, c) : from_utf16(units.data(), count)) {
     if ((category_of(part) & U_GC_MN_MASK) == 0) out += part;

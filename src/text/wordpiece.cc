@@ -105,7 +105,7 @@ Ids read_vocabulary(const fs::path& path) {
 struct WordPiece::State {
   Settings settings;
   Ids ids;
-  std::vector<const std::string*> texts;  // of each id
+  std::vector<const std::string*> texts;                             // of each id
   std::vector<std::pair<std::u32string, std::int32_t>> written_out;  // the special tokens
   WordPieceFacts facts;
 

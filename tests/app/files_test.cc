@@ -96,14 +96,15 @@ class ModelPath : public ::testing::Test {
  protected:
   ModelPath() { ::unsetenv("FOVEA_MODEL"); }
   ~ModelPath() override { ::unsetenv("FOVEA_MODEL"); }
-  std::filesystem::path add(const std::string& place) {
+  std::filesystem::path add(const std::string& place, const std::string& config = "{}") {
     const auto folder = root_.path() / place;
     std::filesystem::create_directories(folder);
-    write_text(folder / "config.json", "{}");
+    write_text(folder / "config.json", config);
     return folder;
   }
-  std::filesystem::path find(const std::string& given, const std::string& program) {
-    return find_model(given, ModelKind::kTranslator, root_.path() / program);
+  std::filesystem::path find(const std::string& given, const std::string& program,
+                             ModelKind kind = ModelKind::kTranslator) {
+    return find_model(given, kind, root_.path() / program);
   }
   TemporaryFolder root_;
 };
@@ -119,6 +120,21 @@ TEST_F(ModelPath, GivenThenEnvironmentThenInstalledThenTheTrees) {
   const auto given = add("given");
   EXPECT_EQ(find(given.string(), "usr/bin/fovea"), given);
   EXPECT_EQ(find("tatoeba", "usr/bin/fovea"), installed);  // by its name
+}
+
+TEST_F(ModelPath, EachKindFindsItsOwn) {
+  const auto translator = add("usr/share/fovea/models/a", R"({"model_type": "marian"})");
+  const auto reader = add("usr/share/fovea/models/b", R"({"model_type": "bert"})");
+  EXPECT_EQ(kind_of(translator), ModelKind::kTranslator);
+  EXPECT_EQ(kind_of(reader), ModelKind::kReader);
+  EXPECT_EQ(kind_of(root_.path()), std::nullopt);
+  EXPECT_EQ(find("", "usr/bin/fovea"), translator);
+  EXPECT_EQ(find("", "usr/bin/fovea", ModelKind::kReader), reader);
+  const auto own = add("own", R"({"model_type": "bert"})");
+  ::setenv("FOVEA_MODEL", own.c_str(), 1);
+  EXPECT_EQ(find("", "usr/bin/fovea"), translator);  // the variable names another kind
+  EXPECT_EQ(find("", "usr/bin/fovea", ModelKind::kReader), own);
+  EXPECT_EQ(find("b", "usr/bin/fovea"), reader);  // what is named is taken as it is
 }
 
 TEST_F(ModelPath, SaysWhereItLooked) {

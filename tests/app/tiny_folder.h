@@ -133,7 +133,7 @@ inline void write_safetensors(const fs::path& path,
     std::size_t count = 1;
     for (const int size : shape) count *= static_cast<std::size_t>(size);
     const std::size_t begin = 4 * data.size();
-    const bool norm = name.find("norm.weight") != std::string::npos;
+    const bool norm = name.ends_with("orm.weight");  // layer_norm and BERT's LayerNorm
     for (std::size_t i = 0; i < count; ++i) {
       data.push_back(static_cast<float>((norm ? 1.0 : 0.0) + deviation * random.normal()));
     }

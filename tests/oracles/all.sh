@@ -20,6 +20,8 @@ check "$here/practice_oracle.py" --program "$build/fovea"
 check "$here/models_oracle.py" --program "$build/tests/oracles/marian_dump"
 check "$here/models_oracle.py" --program "$build/tests/oracles/marian_dump" --model "$model" \
   --lines "$here/sentences.fr-de.txt"
+check "$here/reader_oracle.py" --program "$build/tests/oracles/bert_dump" --prepare "$build/fovea-prepare" \
+  --fit build/fit/fovea-fit
 check "$here/train_oracle.py" --prepare "$build/fovea-prepare" --fit build/fit/fovea-fit
 if [ -n "${FOVEA_DATA:-}" ]; then
   check "$here/models_oracle.py" --program "$build/tests/oracles/marian_dump" --model "$model" \

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -15,6 +16,7 @@
 #include "../../train/ids_file.h"
 #include "fovea/text.h"
 #include "fovea/tokenizer.h"
+#include "fovea/wordpiece.h"
 
 namespace {
 
@@ -396,6 +398,83 @@ TEST_F(Prepare, TruncatedIdsAreRefused) {
   lying[lying.size() - 1] = 0x7F;  // an id far outside the vocabulary
   write("lying.ids", lying);
   EXPECT_THROW(fovea::train::read_ids(path("lying.ids")), std::runtime_error);
+}
+
+// --task classify: labelled text.
+
+std::string reviews(int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    text += i % 2 == 0 ? "good\ta fine film, played well " : "bad\ta dull film, played badly ";
+    text += std::to_string(i) + "\n";
+  }
+  return text;
+}
+
+TEST_F(Prepare, LabelledTextBecomesPiecesAndOneLabelEach) {
+  write("t.tsv", reviews(60));
+  ASSERT_EQ(run("--task classify --out ids --train t.tsv --valid t.tsv --vocab 90"), 0) << said_;
+  const fovea::train::IdPairs texts = fovea::train::read_ids(path("ids/train.ids"));
+  ASSERT_EQ(texts.size(), 60);
+  EXPECT_EQ(read("ids/labels.txt"), "bad\ngood\n");
+  const fovea::WordPiece pieces = fovea::WordPiece::load(path("ids"));
+  EXPECT_EQ(pieces.facts().size, texts.vocabulary);
+  EXPECT_LE(texts.vocabulary, 90);
+  std::int64_t at = 0;
+  for (int i = 0; i < 60; ++i) {
+    EXPECT_EQ(texts.target_lengths[i], 1);
+    EXPECT_EQ(texts.target_ids[i], i % 2 == 0 ? 1 : 0);
+    const std::string text =
+        std::string(i % 2 == 0 ? "a fine film, played well " : "a dull film, played badly ") +
+        std::to_string(i);
+    const std::vector<std::int32_t> want = pieces.encode(text).ids;
+    ASSERT_EQ(texts.source_lengths[i], static_cast<std::int32_t>(want.size()));
+    EXPECT_TRUE(std::equal(want.begin(), want.end(), texts.source_ids.begin() + at));
+    at += texts.source_lengths[i];
+  }
+  EXPECT_THAT(texts.source_ids, testing::Not(testing::Contains(1))) << "all of it is in the text";
+  EXPECT_THAT(read("ids/vocab.txt"), testing::StartsWith("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"));
+  EXPECT_THAT(read("ids/vocab.txt"), HasSubstr("\nfilm\n"));
+  EXPECT_THAT(read("ids/tokenizer_config.json"), HasSubstr("\"BertTokenizer\""));
+}
+
+TEST_F(Prepare, HoldsOutTheShareOfLabelledTextsThatIsAskedFor) {
+  write("t.tsv", reviews(400));
+  ASSERT_EQ(run("--task classify --out none --train t.tsv --vocab 90 --hold-out 0"), 0) << said_;
+  EXPECT_EQ(fovea::train::read_ids(path("none/valid.ids")).size(), 0);
+  ASSERT_EQ(run("--task classify --out some --train t.tsv --vocab 90 --hold-out 0.25"), 0) << said_;
+  const std::int64_t held = fovea::train::read_ids(path("some/valid.ids")).size();
+  EXPECT_EQ(held + fovea::train::read_ids(path("some/train.ids")).size(), 400);
+  EXPECT_GT(held, 60);
+  EXPECT_LT(held, 140);
+}
+
+TEST_F(Prepare, TakesTheVocabularyOfAnotherFolder) {
+  write("t.tsv", reviews(60));
+  ASSERT_EQ(run("--task classify --out a --train t.tsv --vocab 90"), 0) << said_;
+  write("u.tsv", "bad\tzebra\ngood\tfilm\n");
+  ASSERT_EQ(run("--task classify --out b --train u.tsv --hold-out 0 --vocab-from a"), 0) << said_;
+  EXPECT_EQ(read("a/vocab.txt"), read("b/vocab.txt"));
+}
+
+TEST_F(Prepare, SaysWhatIsWrongWithLabelledText) {
+  const auto refused = [&](const std::string& text, const std::string& what) {
+    write("t.tsv", text);
+    EXPECT_EQ(run("--task classify --out ids --train t.tsv --valid t.tsv"), 1);
+    EXPECT_THAT(said_, HasSubstr(what));
+  };
+  refused("good\ta\nbad b\n", "t.tsv:2: no tab; a line is `label TAB text`");
+  refused("good\ta\n\tb\n", "t.tsv:2: no label before the tab");
+  refused("good\ta\nbad\t \n", "t.tsv:2: no text after the label");
+  refused("good\ta\ngood\tb\n", "has 1 label; a reader needs two to choose from");
+  refused("good\ta\nbad\tb\xFF\n", "t.tsv:2");
+  write("t.tsv", "good\ta\nbad\tb\n");
+  write("v.tsv", "fair\ta\n");
+  EXPECT_EQ(run("--task classify --out ids --train t.tsv --valid v.tsv --vocab 16"), 1);
+  EXPECT_THAT(said_, HasSubstr("label \"fair\", which the training text never has"));
+  EXPECT_EQ(run("--task sing --out ids --train t.tsv"), 2);
+  EXPECT_EQ(run("--task classify --out ids"), 2);
+  EXPECT_EQ(run("--task classify --out ids --train t.tsv --join 1"), 2);
 }
 
 }  // namespace

@@ -138,4 +138,46 @@ TEST_F(TrainCommand, MisuseIsTwo) {
   EXPECT_THAT(train({"--help"}, "").out, HasSubstr("--resume"));
 }
 
+TEST_F(TrainCommand, AReaderTakesLabelledTextAndSaysItsAccuracy) {
+  make_fit(R"sh(echo '{"event":"valid","step":5,"loss":0.5,"accuracy":0.75}'
+echo '{"event":"end","step":5,"complete":1}'
+)sh");
+  write_text(path("l.tsv"), "good\ta fine day\nbad\ta poor day\n");
+  const std::vector<std::string> words = {
+      "--task",  "classify", path("l.tsv"),     "--valid", path("l.tsv"), "--out", path("m"),
+      "--vocab", "40",       "--piece-dropout", "0.3",     "--positions", "16"};
+  Ran ran = train(words, path("fit"));
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  EXPECT_THAT(ran.err, HasSubstr("step 5: loss 0.500, 75.0 % right"));
+  EXPECT_THAT(ran.err, HasSubstr("done. Try: fovea classify --model " + path("m")));
+  EXPECT_THAT(read_text(path("words")), HasSubstr("--task\nclassify\n"));
+  EXPECT_THAT(read_text(path("words")), HasSubstr("--piece-dropout\n0.3\n"));
+  EXPECT_THAT(read_text(path("words")), HasSubstr("--positions\n16\n"));
+  EXPECT_THAT(read_text(path("m/work/ids/tokenizer_config.json")),
+              HasSubstr("\"model_max_length\": 16"));
+
+  ran = train({"--task", "classify", "--out", path("m"), "--resume", "--json"}, path("fit"));
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr(R"("event":"validation","step":5,"loss":0.5,"accuracy":0.75)"));
+  ran = train({"--out", path("m"), "--resume"}, path("fit"));
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_THAT(ran.err, HasSubstr("holds the ids of a reader; give --task classify"));
+}
+
+TEST_F(TrainCommand, OptionsOfTheOtherTaskAreMisuse) {
+  make_fit("exit 1\n");
+  std::vector<std::string> words = usual();
+  words.insert(words.end(), {"--pooling", "mean"});
+  Ran ran = train(words, path("fit"));
+  EXPECT_EQ(ran.status, 2);
+  EXPECT_THAT(ran.err, HasSubstr("--pooling is for a reader (--task classify)"));
+  ran =
+      train({"--task", "classify", path("t.tsv"), "--out", path("n"), "--join", "1"}, path("fit"));
+  EXPECT_EQ(ran.status, 2);
+  EXPECT_THAT(ran.err, HasSubstr("--join is for a translator"));
+  ran = train({"--task", "sing", path("t.tsv"), "--out", path("n")}, path("fit"));
+  EXPECT_EQ(ran.status, 2);
+  EXPECT_THAT(ran.err, HasSubstr("--task is translate or classify, not 'sing'"));
+}
+
 }  // namespace

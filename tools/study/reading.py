@@ -37,7 +37,7 @@ SETTINGS = {
 SHAPE = ["--width", "64", "--heads", "4", "--ffn", "256", "--encoder-layers", "1", "--positions", "128"]
 TRAINING = {
     "movie_reviews": ["--steps", "800", "--decay-steps", "700", "--warmup", "100", "--batch-tokens", "4000",
-                      "--rate", "0.003", "--piece-dropout", "0.3"],
+                      "--rate", "0.003", "--piece-dropout", "0.4"],
     "sentence_polarity": ["--steps", "300", "--decay-steps", "250", "--warmup", "50", "--batch-tokens", "4000",
                           "--rate", "0.002", "--piece-dropout", "0.4"],
 }

@@ -43,7 +43,7 @@ A reader, --task classify: its encoder reads windows of --positions pieces, and 
   --width 64  --heads 4  --ffn 256  --encoder-layers 2  --positions 128 (what differs from above)
   --steps 1500  --warmup 100  --decay-steps 1000  --batch-tokens 8000  --valid-every 250
   --pooling attention|mean   mean: the pooling asks with zeros, so it is the plain mean
-  --piece-dropout 0.1  share of the pieces that stand as [MASK] in training
+  --piece-dropout 0.1  share of the pieces that are left out, at random, in training
 
 Try:  fovea-fit --ids ids --run run --width 64 --ffn 128 --steps 100 --warmup 20 --decay-steps 50
 )";

@@ -20,7 +20,7 @@ struct Arguments {
   Shape shape;
   AdamOptions adam;
   double rate = 1e-3, dropout = 0.1, smoothing = 0.1;
-  double piece_dropout = 0;  // share of pieces that a reader sees as [MASK] in training
+  double piece_dropout = 0;  // share of the pieces that a reader does not see in training
   std::int64_t steps = 20000, warmup = 1000, decay_steps = 4000;
   std::int64_t batch_tokens = 3000;
   std::int64_t valid_every = 500, checkpoint_every = 200, log_every = 20;

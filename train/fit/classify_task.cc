@@ -63,8 +63,8 @@ class ClassifyTask : public Task {
 
   PartLoss learn(const std::vector<std::int64_t>& own, double all, std::uint64_t seed,
                  std::uint64_t step) override {
-    const Masking masking{arguments_.piece_dropout, mix(mix(seed) ^ mix(2 * step + 1))};
-    const TextBatch batch = text_batch(train_, own, arguments_.shape.positions, masking, device_);
+    const Thinning thinning{arguments_.piece_dropout, mix(mix(seed) ^ mix(2 * step + 1))};
+    const TextBatch batch = text_batch(train_, own, arguments_.shape.positions, thinning, device_);
     const Tensor logits = logits_of(batch, parameters_, arguments_.shape.heads,
                                     DropoutSource(seed, 2 * step, arguments_.dropout), type_);
     const Tensor loss = at::cross_entropy_loss(logits, batch.labels, {}, at::Reduction::Sum, -100,
@@ -106,9 +106,9 @@ class ClassifyTask : public Task {
     torch::NoGradGuard no_grad;
     parameters_.refresh_leaves(true);
     constexpr std::int64_t kTexts = 32;
-    write_safetensors(path, {{"logits", logits_of(valid_batch(0, kTexts), parameters_,
-                                                  arguments_.shape.heads, DropoutSource(0, 0, 0),
-                                                  type_)}});
+    write_safetensors(
+        path, {{"logits", logits_of(valid_batch(0, kTexts), parameters_, arguments_.shape.heads,
+                                    DropoutSource(0, 0, 0), type_)}});
   }
 
   void init_from(const std::string& folder) override { import_weights(folder, parameters_); }
@@ -134,8 +134,9 @@ std::vector<std::string> read_labels(const std::string& path) {
   std::vector<std::string> names;
   for (std::string line; std::getline(in, line);) names.push_back(line);
   if (names.size() < 2) {
-    throw std::runtime_error(path + ": expected a label a line, two at least; `fovea-prepare --task "
-                                    "classify` writes it");
+    throw std::runtime_error(path +
+                             ": expected a label a line, two at least; `fovea-prepare --task "
+                             "classify` writes it");
   }
   return names;
 }
@@ -168,8 +169,8 @@ std::unique_ptr<Task> make_classify_task(Arguments& arguments, torch::Device dev
       }
     }
   }
-  return std::make_unique<ClassifyTask>(arguments, device, type, std::move(train),
-                                        std::move(valid), std::move(names));
+  return std::make_unique<ClassifyTask>(arguments, device, type, std::move(train), std::move(valid),
+                                        std::move(names));
 }
 
 }  // namespace fovea::fit

@@ -54,7 +54,8 @@ class Fitting {
     }
     announce();
     const double started = now(), seconds_before = state_.seconds;
-    Walk walk(task_.train(), arguments_.batch_tokens * processes_.count(), arguments_.seed, state_.place);
+    Walk walk(task_.train(), arguments_.batch_tokens * processes_.count(), arguments_.seed,
+              state_.place);
     std::int64_t saved = state_.step;
     double logged = now();
     Passed passed;
@@ -128,8 +129,7 @@ class Fitting {
           arguments_.run +
           ": holds a training already; --resume goes on with it, or give another --run");
     }
-    if (state_.step == 0 && !arguments_.init_from.empty())
-      task_.init_from(arguments_.init_from);
+    if (state_.step == 0 && !arguments_.init_from.empty()) task_.init_from(arguments_.init_from);
   }
 
   void announce() {
@@ -143,16 +143,16 @@ class Fitting {
         .add("threads", static_cast<std::int64_t>(at::get_num_threads()))
         .add("processes", static_cast<std::int64_t>(processes_.count()))
         .say();
-    std::fprintf(
-        stderr,
-        "%s at step %lld: %.2f million parameters, %lld %s%s, %s on %s, %d threads in %d "
-        "process%s\n",
-        state_.step > 0 ? "going on" : "starting", (long long)state_.step,
-        static_cast<double>(task_.parameters().count()) / 1e6, (long long)task_.train().size(),
-        arguments_.task == TaskKind::kClassify ? "texts" : "pairs",
-        task_.guided() ? " with alignments" : "", type_ == torch::kFloat ? "fp32" : "bf16",
-        arguments_.device.c_str(), at::get_num_threads(), processes_.count(),
-        processes_.count() == 1 ? "" : "es");
+    std::fprintf(stderr,
+                 "%s at step %lld: %.2f million parameters, %lld %s%s, %s on %s, %d threads in %d "
+                 "process%s\n",
+                 state_.step > 0 ? "going on" : "starting", (long long)state_.step,
+                 static_cast<double>(task_.parameters().count()) / 1e6,
+                 (long long)task_.train().size(),
+                 arguments_.task == TaskKind::kClassify ? "texts" : "pairs",
+                 task_.guided() ? " with alignments" : "", type_ == torch::kFloat ? "fp32" : "bf16",
+                 arguments_.device.c_str(), at::get_num_threads(), processes_.count(),
+                 processes_.count() == 1 ? "" : "es");
   }
 
   // One step on `chosen`, of which every process takes its part: together they make the gradient
@@ -177,8 +177,8 @@ class Fitting {
       passed.guided += part.guided;
     }
     sum_gradients();
-    const double norm =
-        adam_step(task_.parameters(), arguments_.adam, rate_at(arguments_, state_.step), state_.step);
+    const double norm = adam_step(task_.parameters(), arguments_.adam,
+                                  rate_at(arguments_, state_.step), state_.step);
     if (!std::isfinite(norm)) {
       throw std::runtime_error("the gradient of step " + std::to_string(state_.step) +
                                " is not finite; resume with a lower --rate");
@@ -218,9 +218,9 @@ class Fitting {
     Event event("progress");
     event.add("step", state_.step)
         .add("steps", arguments_.steps)
-        .add("epoch",
-             static_cast<double>(state_.place.epoch) +
-                 static_cast<double>(state_.place.index) / static_cast<double>(task_.train().size()))
+        .add("epoch", static_cast<double>(state_.place.epoch) +
+                          static_cast<double>(state_.place.index) /
+                              static_cast<double>(task_.train().size()))
         .add("loss", loss)
         .add("norm", norm_)
         .add("rate", rate_at(arguments_, state_.step))
@@ -278,7 +278,8 @@ int fit(Arguments arguments) {
   std::signal(SIGTERM, ask_to_stop);
   const Processes processes(arguments.device);
   const torch::ScalarType type = computing_type(arguments);
-  const auto make = arguments.task == TaskKind::kClassify ? make_classify_task : make_translate_task;
+  const auto make =
+      arguments.task == TaskKind::kClassify ? make_classify_task : make_translate_task;
   const std::unique_ptr<Task> task = make(arguments, processes.device(), type);
   return Fitting(arguments, processes, *task, type).run();
 }

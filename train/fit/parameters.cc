@@ -54,8 +54,8 @@ Tensor Parameters::add(std::vector<std::string> names, Kind kind, std::int64_t r
   parameter.second = torch::zeros_like(parameter.value);
   parameter.averaged = parameter.value.clone();
   // Tables, norms and queries stay float: their gradients are sums over many rows.
-  const bool wide = kind == Kind::kTable || kind == Kind::kGamma || kind == Kind::kBeta ||
-                    kind == Kind::kQuery;
+  const bool wide =
+      kind == Kind::kTable || kind == Kind::kGamma || kind == Kind::kBeta || kind == Kind::kQuery;
   parameter.leaf =
       parameter.value.to(wide ? torch::kFloat : type_, false, true).requires_grad_(!zero);
   all_.push_back(parameter);

@@ -25,6 +25,5 @@ inline constexpr int kEndId = 0;
 inline constexpr int kPadPiece = 0;
 inline constexpr int kBeginPiece = 2;  // [CLS]
 inline constexpr int kEndPiece = 3;    // [SEP]
-inline constexpr int kMaskPiece = 4;
 
 }  // namespace fovea::fit

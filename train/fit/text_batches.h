@@ -16,20 +16,22 @@ namespace fovea::fit {
 // as equal in number as can be, the longer ones first, each between [CLS] and [SEP]
 // (docs/design/classify.md).
 struct TextBatch {
-  torch::Tensor ids, at;           // int32, the rows of all windows of all texts in line
-  std::vector<Span> windows;       // what attends to each other
-  torch::Tensor piece_rows;        // int64: the rows that are pieces of a text
-  std::vector<Span> texts;         // query i, and its keys among the piece rows
-  torch::Tensor labels;            // int64, of each text
+  torch::Tensor ids, at;      // int32, the rows of all windows of all texts in line
+  std::vector<Span> windows;  // what attends to each other
+  torch::Tensor piece_rows;   // int64: the rows that are pieces of a text
+  std::vector<Span> texts;    // query i, and its keys among the piece rows
+  torch::Tensor labels;       // int64, of each text
 };
 
-// Masking, for training: which pieces stand as [MASK] follows from `key`, text and place.
-struct Masking {
+// For training, pieces are left out, so that no few of them decide alone; which ones follows from
+// `key`, text and place. (Standing as [MASK] instead they would be in the mean too, and the mean of a
+// whole text would be one that training never saw.)
+struct Thinning {
   double share = 0;
   std::uint64_t key = 0;
 };
 
-TextBatch text_batch(const Corpus& corpus, const std::vector<std::int64_t>& chosen,
-                     int positions, const Masking& masking, torch::Device device);
+TextBatch text_batch(const Corpus& corpus, const std::vector<std::int64_t>& chosen, int positions,
+                     const Thinning& thinning, torch::Device device);
 
 }  // namespace fovea::fit

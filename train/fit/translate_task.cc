@@ -68,8 +68,7 @@ class TranslateTask : public Task {
   PartLoss learn(const std::vector<std::int64_t>& own, double all, std::uint64_t seed,
                  std::uint64_t step) override {
     const Batch batch = train_.batch(own, arguments_.shape, device_);
-    const TokenLoss loss =
-        model_.loss(batch, seed, step, arguments_.dropout, arguments_.smoothing);
+    const TokenLoss loss = model_.loss(batch, seed, step, arguments_.dropout, arguments_.smoothing);
     PartLoss part;
     torch::Tensor total = loss.mean * (static_cast<double>(batch.target_tokens()) / all);
     if (loss.guided.defined()) {
@@ -175,8 +174,8 @@ std::unique_ptr<Task> make_translate_task(Arguments& arguments, torch::Device de
   }
   arguments.shape.longest_source = longest_seen(train.source_lengths);
   auto links = alignments(arguments, train);
-  return std::make_unique<TranslateTask>(arguments, device, type, std::move(train), std::move(links),
-                                         std::move(valid));
+  return std::make_unique<TranslateTask>(arguments, device, type, std::move(train),
+                                         std::move(links), std::move(valid));
 }
 
 }  // namespace fovea::fit

@@ -64,8 +64,7 @@ std::vector<std::string> merged_pieces(WordLines& lines, int size) {
   const auto trained = sentencepiece::SentencePieceTrainer::Train(options, &lines, &model);
   if (!trained.ok() || !processor.LoadFromSerializedProto(model).ok()) {
     throw std::runtime_error("cannot learn a vocabulary of " + std::to_string(size) +
-                             " pieces from this text (try another --vocab): " +
-                             trained.ToString());
+                             " pieces from this text (try another --vocab): " + trained.ToString());
   }
   std::vector<std::string> pieces;
   for (int id = 1; id < processor.GetPieceSize(); ++id) pieces.push_back(processor.IdToPiece(id));
