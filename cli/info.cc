@@ -160,10 +160,9 @@ std::string reader_text(const Json& model) {
   return "model       " + get("folder") + "\nsize        " + get("parameters") + " parameters, " +
          std::to_string(model["bytes"].get<std::uint64_t>() / 1000) +
          " kB of weights\nlayers      " + get("layers") + " encoder; width " + get("width") +
-         "; heads " + get("heads") + "\nvocabulary  " + get("vocabulary") +
-         "\npositions   " + get("positions") +
-         "; longer text is read in windows\nlabels      " + labels + "; pooling by " +
-         get("pooling") + "\n";
+         "; heads " + get("heads") + "\nvocabulary  " + get("vocabulary") + "\npositions   " +
+         get("positions") + "; longer text is read in windows\nlabels      " + labels +
+         "; pooling by " + get("pooling") + "\n";
 }
 
 std::string machine_text(const Json& machine) {
