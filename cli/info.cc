@@ -35,8 +35,8 @@ Try it:
   fovea info
   echo "Le chat dort." | fovea info --pieces -
 
-MODEL is the folder of a translator (MarianMT) or a reader (BERT, see fovea classify), or the name of
-one that came with fovea; without one: FOVEA_MODEL, else the translator that came with fovea.
+MODEL is the folder of a translator (MarianMT) or a reader (BERT, see fovea classify), or the name
+of one that came with fovea; without one: FOVEA_MODEL, else the translator that came with fovea.
 
   --pieces FILE    how a translator reads each line of FILE (- is standard input): one JSON object a
                    line with ids, pieces, spans (in code points of the line), words, and the text
