@@ -35,8 +35,8 @@ Try it:
   fovea info
   echo "Le chat dort." | fovea info --pieces -
 
-MODEL is the folder of a translator (MarianMT) or a reader (BERT, see fovea classify), or the name of
-one that came with fovea; without one: FOVEA_MODEL, else the translator that came with fovea.
+MODEL is the folder of a translator (MarianMT) or a reader (BERT, see fovea classify), or the name
+of one that came with fovea; without one: FOVEA_MODEL, else the translator that came with fovea.
 
   --pieces FILE    how a translator reads each line of FILE (- is standard input): one JSON object a
                    line with ids, pieces, spans (in code points of the line), words, and the text
@@ -160,10 +160,9 @@ std::string reader_text(const Json& model) {
   return "model       " + get("folder") + "\nsize        " + get("parameters") + " parameters, " +
          std::to_string(model["bytes"].get<std::uint64_t>() / 1000) +
          " kB of weights\nlayers      " + get("layers") + " encoder; width " + get("width") +
-         "; heads " + get("heads") + "\nvocabulary  " + get("vocabulary") +
-         "\npositions   " + get("positions") +
-         "; longer text is read in windows\nlabels      " + labels + "; pooling by " +
-         get("pooling") + "\n";
+         "; heads " + get("heads") + "\nvocabulary  " + get("vocabulary") + "\npositions   " +
+         get("positions") + "; longer text is read in windows\nlabels      " + labels +
+         "; pooling by " + get("pooling") + "\n";
 }
 
 std::string machine_text(const Json& machine) {

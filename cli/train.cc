@@ -40,9 +40,9 @@ The shipped model (fr+de-en), in about 100 minutes on one core with bfloat16:
               --batch-tokens 1600 --warmup 600 --steps 5600 --decay-steps 1700 --threads 1
 (its card, models/fr+de-en/README.md, has the rest)
 
-A reader: a line of LABELLED.tsv is `label TAB text`, and the options are those under A reader below.
+A reader: a line of LABELLED.tsv is `label TAB text`; its options stand under A reader below.
   printf 'good\ta fine day\nbad\ta poor day\n' > days.tsv
-  fovea train --task classify days.tsv --valid days.tsv --out days --vocab 40 --steps 20 --decay-steps 10
+  fovea train --task classify days.tsv --valid days.tsv --out days --vocab 40 --steps 20
   fovea classify --model days "a fine day"
 
 Text
@@ -74,7 +74,7 @@ Training
                           may move to another machine in between. Several processes, each with a
                           batch of its own: torchrun --no-python --nproc-per-node 2 -- fovea-fit
                           --ids MODEL/work/ids --run MODEL/work/run --model MODEL ...
-A reader (--task classify), whose encoder reads windows of --positions pieces and whose pooling reads all
+A reader (--task classify): its encoder reads windows of --positions pieces, its pooling reads all
   --pooling attention|mean   mean: the pooling asks with zeros, so it is the plain mean, to compare
   --hold-out 0.05         share of the texts to measure with, where --valid is not given (0: none)
   --piece-dropout 0.1     share of the pieces that are left out, at random, in training

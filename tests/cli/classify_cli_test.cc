@@ -120,7 +120,7 @@ TEST_F(ClassifyCommand, FailsWithOneLine) {
   fovea::test::write_tiny_model(translator.path());
   fails(run_program({"classify", "--model", translator.path().string(), "x"}),
         "\"model_type\" is \"marian\"; expected \"bert\"");
-  fails(run_program({"translate", "--model", folder_->path().string(), "x"}), "source.spm");
+  fails(run_program({"translate", "--model", folder_->path().string(), "x"}), "vocab.json");
 }
 
 TEST_F(ClassifyCommand, AnotherKindInFoveaModelIsPassedOver) {

@@ -100,7 +100,8 @@ std::vector<LabelledText> read_labelled(const std::vector<std::string>& paths) {
 std::vector<LabelledText> hold_out(std::vector<LabelledText>& train, double share) {
   std::vector<LabelledText> held, kept;
   for (LabelledText& text : train) {
-    const double place = static_cast<double>(hash_of(text.text) >> 11) / 9007199254740992.0;
+    // By the low bits: FNV hardly spreads a text's last characters over the high ones.
+    const double place = static_cast<double>(hash_of(text.text) % 1000003) / 1000003;
     (place < share ? held : kept).push_back(std::move(text));
   }
   train = std::move(kept);
