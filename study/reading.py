@@ -2,7 +2,7 @@
 """Does attention help to read? The reader of fovea train --task classify, pooling by attention against pooling
 by the plain mean, cross-validated on Pang and Lee's film reviews; a bag of words beside them.
 
-  tools/study/reading.py --data FOLDER --prepare BUILD/fovea-prepare --fit BUILD/fovea-fit --fovea BUILD/fovea
+  study/reading.py --data FOLDER --prepare BUILD/fovea-prepare --fit BUILD/fovea-fit --fovea BUILD/fovea
 
 FOLDER holds movie_reviews.zip (polarity dataset 2.0, whole reviews) and sentence_polarity.zip (single
 sentences). Every run of a fold is a line of --out/reading.runs.jsonl; runs that are there are not made again, so an
@@ -208,7 +208,7 @@ def make_runs(options):
     path = options.out / "reading.runs.jsonl"
     done = read_runs(path)
     texts = {name: read(options.data) for name, read in SETS.items()}
-    plan = [(seed, fold, name, model) for seed in options.seeds for fold in range(FOLDS) for name in SETS
+    plan = [(seed, fold, name, model) for seed in options.seeds for fold in range(options.folds) for name in SETS
             for model in ("attention", "mean", "bayes", "logistic")
             if seed == options.seeds[0] or model in ("attention", "mean")]
     for seed, fold, name, model in plan:
@@ -351,7 +351,7 @@ def tables(out):
     return "\n".join(lines) + "\n"
 
 
-BEGIN, END = "<!-- tables: tools/study/reading.py writes what stands from here -->", "<!-- to here -->"
+BEGIN, END = "<!-- tables: study/reading.py writes what stands from here -->", "<!-- to here -->"
 
 
 def write_tables(path, out):
@@ -366,10 +366,12 @@ def main():
     parser.add_argument("--prepare", type=Path, default="build/release/fovea-prepare")
     parser.add_argument("--fit", type=Path, default="build/fit/fovea-fit")
     parser.add_argument("--fovea", type=Path, default="build/release/fovea")
-    parser.add_argument("--work", type=Path, default="build/study-reading", help="for what is thrown away")
+    parser.add_argument("--work", type=Path, default="build/study/reading", help="for what is thrown away")
     parser.add_argument("--out", type=Path, default="docs/study")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--sets", nargs="*", choices=list(SETS), help="only these")
+    parser.add_argument("--folds", type=int, choices=range(1, FOLDS + 1), default=FOLDS, metavar="N",
+                        help="only the first N, to see that it works")
     parser.add_argument("--summary-only", action="store_true")
     options = parser.parse_args()
     if not options.summary_only:
