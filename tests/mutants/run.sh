@@ -57,7 +57,7 @@ if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=cc
 cmake -S "$copy" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 \
   -DFOVEA_DEVELOPER=ON "${launcher[@]}" >"$build/configure.log" 2>&1 || { cat "$build/configure.log"; exit 1; }
 
-# Random cases find little that the others do not, and take half of the time. Fresh memory is not 0.
+# Fewer random cases than usual: they take long, and a fault is better seen by a test of its own. Fresh memory is not 0.
 export FOVEA_TEST_CASES=${FOVEA_TEST_CASES:-40} MALLOC_PERTURB_=85
 
 # tests FILTER PROGRAM...: builds and runs them; 1 at the first that fails, 2 if they do not compile. Seconds are of
