@@ -6,6 +6,7 @@ namespace fovea::cli {
 
 void add_commands(CLI::App& app) {
   add_translate(app);
+  add_classify(app);
   add_align(app);
   add_attend(app);
   add_evaluate(app);

@@ -12,6 +12,7 @@ namespace fovea::cli {
 void add_commands(CLI::App& app);
 
 void add_translate(CLI::App& app);
+void add_classify(CLI::App& app);
 void add_align(CLI::App& app);
 void add_attend(CLI::App& app);
 void add_evaluate(CLI::App& app);

@@ -2,12 +2,9 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
 #include <iostream>
 #include <memory>
-#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -23,11 +20,10 @@
 #include "output.h"
 #include "reading_options.h"
 #include "terminal.h"
+#include "text_input.h"
 
 namespace fovea::cli {
 namespace {
-
-namespace fs = std::filesystem;
 
 // clang-format off: the text as it is printed
 constexpr const char* kHelp =
@@ -101,56 +97,6 @@ void watch_interrupts() {
 }
 
 void say(const std::string& text) { std::cerr << "fovea translate: " << text << "\n"; }
-
-// Where the lines come from: a file or pipe as it is read, or the text of the command line.
-class Input {
- public:
-  explicit Input(const std::vector<std::string>& given) {
-    const std::string text = given.empty() ? "-" : given[0];
-    std::error_code ignored;
-    if (text == "-") {
-      if (input_is_terminal()) say("reading lines from the terminal; Ctrl-D ends");
-      source_.emplace("-");
-      name_ = "-";
-    } else if (fs::is_directory(text, ignored)) {
-      misuse("'" + text + "' is a folder; a model is named with --model");
-    } else if (fs::exists(text, ignored)) {
-      source_.emplace(text);
-      name_ = text;
-    } else {
-      if (looks_like_a_file(text)) say("no file '" + text + "' here: taken as text");
-      take(text);
-      name_ = "the text";
-    }
-  }
-
-  const std::string& name() const { return name_; }
-  std::vector<std::string> next(std::size_t most) {
-    if (source_) return source_->next(most);
-    return std::exchange(lines_, {});
-  }
-
- private:
-  static bool looks_like_a_file(const std::string& text) {
-    const bool spaces = text.find_first_of(" \t\n") != std::string::npos;
-    const std::size_t sign = text.find_last_of("./");
-    return !spaces && sign != std::string::npos && sign + 1 < text.size();
-  }
-  void take(const std::string& text) {
-    std::size_t begin = 0;
-    for (;;) {
-      const std::size_t end = text.find('\n', begin);
-      if (end == std::string::npos) break;
-      lines_.push_back(text.substr(begin, end - begin));
-      begin = end + 1;
-    }
-    if (begin < text.size() || lines_.empty()) lines_.push_back(text.substr(begin));
-  }
-
-  std::optional<LineSource> source_;
-  std::vector<std::string> lines_;
-  std::string name_;
-};
 
 // How fast it goes, on a terminal, where nothing else is printed.
 class Progress {
@@ -273,7 +219,7 @@ void translate(const Arguments& arguments) {
     misuse("--n-best is " + std::to_string(options.search.n_best) + ", but the beam keeps only " +
            std::to_string(beams));
   }
-  Input input(arguments.text);
+  TextInput input(arguments.text, "translate");
   Threads threads(arguments.threads);
   Writer writer(arguments);
   Progress progress;

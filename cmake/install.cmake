@@ -15,7 +15,7 @@ endif()
 install(TARGETS fovea EXPORT ${fovea_targets} COMPONENT engine
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 # The engine's headers; the others declare what only the program holds.
-foreach(header attend cache error half highlights isa merge threads view)
+foreach(header attend backward cache error half highlights isa merge threads view)
   install(FILES ${PROJECT_SOURCE_DIR}/include/fovea/${header}.h COMPONENT engine
           DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fovea)
 endforeach()

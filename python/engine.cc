@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fovea/attend.h"
+#include "fovea/backward.h"
 #include "fovea/cache.h"
 #include "fovea/error.h"
 #include "fovea/highlights.h"
@@ -219,6 +220,24 @@ void run_attend(const Call& call, const Array* out, const Array* lse, const Arra
   attend(call.inputs, call.options, outputs, pool.threads());
 }
 
+void run_attend_backward(const Call& call, const Array& out, const Array& lse,
+                         const Array& out_gradient, const Array* dq, const Array* dk,
+                         const Array* dv, const Array* dbias, const Array* key_gradient,
+                         int threads) {
+  const auto view = [](const Array* array, int rank) {
+    return array == nullptr ? MutableView() : array->mutable_view(rank);
+  };
+  const int rank = call.queries_packed ? 3 : 4;
+  const int key_rank = call.keys_packed ? 3 : 4;
+  const Forward forward{out.view(rank), lse.view(rank - 1)};
+  const View given = out_gradient.view(rank);
+  const Gradients gradients{view(dq, rank), view(dk, key_rank), view(dv, key_rank), view(dbias, 4),
+                            view(key_gradient, key_rank - 1)};
+  const nb::gil_scoped_release others_may_run;
+  BorrowedThreads pool(threads);
+  attend_backward(call.inputs, call.options, forward, given, gradients, pool.threads());
+}
+
 void run_highlights(const Call& call, const Array& lse, const Array* top_index,
                     const Array* top_weight, const Array* received, const Array* entropy,
                     const Array* rows, int threads) {
@@ -253,7 +272,8 @@ void run_merge(const nb::list& parts, const nb::tuple& merged, bool packed, cons
 
 Options options_of(std::optional<float> scale, const std::string& causal,
                    std::optional<std::int64_t> before, std::optional<std::int64_t> after,
-                   std::optional<std::int64_t> key_begin, std::optional<std::int64_t> key_end) {
+                   std::optional<std::int64_t> key_begin, std::optional<std::int64_t> key_end,
+                   const Dropout& dropout) {
   Options options;
   options.scale = scale;
   options.causal = causal == "bottom-right" ? Causal::kBottomRight
@@ -263,6 +283,7 @@ Options options_of(std::optional<float> scale, const std::string& causal,
   options.window_after = after;
   options.key_begin = key_begin;
   options.key_end = key_end;
+  options.dropout = dropout;
   return options;
 }
 
@@ -338,19 +359,25 @@ NB_MODULE(_engine, m) {
          List query_lengths, List row_queries, std::optional<float> scale,
          const std::string& causal, std::optional<std::int64_t> window_before,
          std::optional<std::int64_t> window_after, std::optional<std::int64_t> key_begin,
-         std::optional<std::int64_t> key_end) {
+         std::optional<std::int64_t> key_end, float dropout, std::uint64_t dropout_seed,
+         std::uint32_t dropout_offset) {
         new (self) Call(q, k, v, mask, bias, alibi_slopes, factor, received_weights,
                         std::move(query_offsets), std::move(key_offsets), std::move(key_lengths),
                         std::move(query_lengths), std::move(row_queries),
-                        options_of(scale, causal, window_before, window_after, key_begin, key_end));
+                        options_of(scale, causal, window_before, window_after, key_begin, key_end,
+                                   {dropout, dropout_seed, dropout_offset}));
       },
       "q"_a, "k"_a, "v"_a.none(), "mask"_a.none(), "bias"_a.none(), "alibi_slopes"_a.none(),
       "factor"_a.none(), "received_weights"_a.none(), "query_offsets"_a, "key_offsets"_a,
       "key_lengths"_a, "query_lengths"_a, "row_queries"_a, "scale"_a.none(), "causal"_a,
-      "window_before"_a.none(), "window_after"_a.none(), "key_begin"_a.none(), "key_end"_a.none());
+      "window_before"_a.none(), "window_after"_a.none(), "key_begin"_a.none(), "key_end"_a.none(),
+      "dropout"_a, "dropout_seed"_a, "dropout_offset"_a);
 
   m.def("attend", &run_attend, "call"_a, "out"_a.none(), "lse"_a.none(), "top_index"_a.none(),
         "top_weight"_a.none(), "received"_a.none(), "entropy"_a.none(), "rows"_a.none(),
+        "threads"_a);
+  m.def("attend_backward", &run_attend_backward, "call"_a, "out"_a, "lse"_a, "out_gradient"_a,
+        "dq"_a.none(), "dk"_a.none(), "dv"_a.none(), "dbias"_a.none(), "key_gradient"_a.none(),
         "threads"_a);
   m.def("highlights", &run_highlights, "call"_a, "lse"_a, "top_index"_a.none(),
         "top_weight"_a.none(), "received"_a.none(), "entropy"_a.none(), "rows"_a.none(),

@@ -9,6 +9,15 @@
 //   int32 source_lengths[pairs], target_lengths[pairs]
 //   int32 source_ids[source_total], target_ids[target_total]
 // Both sides end with the end-of-sentence id. Standard library only, so that `fit` builds alone.
+//
+// Word alignments of the same pairs, where they were given, lie beside it, between pieces:
+//   char  magic[8]            "FOVEALNK"
+//   int32 version             1
+//   int32 zero
+//   int64 pairs
+//   int64 link_total
+//   int32 counts[pairs]
+//   int32 source and target piece [link_total][2], counted from 0 in each sentence
 #pragma once
 
 #include <cstdint>
@@ -29,7 +38,14 @@ struct IdPairs {
   std::int64_t size() const { return static_cast<std::int64_t>(source_lengths.size()); }
 };
 
+struct PieceLink {
+  std::int32_t source = 0, target = 0;
+  bool operator==(const PieceLink&) const = default;
+};
+using PairLinks = std::vector<std::vector<PieceLink>>;  // of each pair
+
 inline constexpr char kIdsMagic[] = "FOVEAIDS";
+inline constexpr char kLinksMagic[] = "FOVEALNK";
 inline constexpr std::int32_t kIdsVersion = 1;
 
 // The file appears whole or not at all.
@@ -104,6 +120,73 @@ inline IdPairs read_ids(const std::string& path) {
   check(pairs.source_lengths, pairs.source_ids);
   check(pairs.target_lengths, pairs.target_ids);
   return pairs;
+}
+
+inline void write_links(const std::string& path, const PairLinks& links) {
+  const std::string temporary = path + ".part";
+  std::ofstream out(temporary, std::ios::binary);
+  auto put = [&](const void* data, std::size_t bytes) {
+    out.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
+  };
+  std::int64_t counts[2] = {static_cast<std::int64_t>(links.size()), 0};
+  for (const auto& pair : links) counts[1] += static_cast<std::int64_t>(pair.size());
+  const std::int32_t start[2] = {kIdsVersion, 0};
+  put(kLinksMagic, 8);
+  put(start, sizeof start);
+  put(counts, sizeof counts);
+  for (const auto& pair : links) {
+    const auto count = static_cast<std::int32_t>(pair.size());
+    put(&count, 4);
+  }
+  for (const auto& pair : links) put(pair.data(), pair.size() * sizeof(PieceLink));
+  out.close();
+  if (!out) throw std::runtime_error(path + ": cannot write (is the disk full?)");
+  std::filesystem::rename(temporary, path);
+}
+
+// The links of `pairs`. Throws std::runtime_error naming the file: it is not that, or not of them.
+inline PairLinks read_links(const std::string& path, const IdPairs& pairs) {
+  std::ifstream in(path, std::ios::binary | std::ios::ate);
+  if (!in) throw std::runtime_error(path + ": cannot open; `fovea-prepare` writes it");
+  const std::int64_t bytes = in.tellg();
+  in.seekg(0);
+  auto fail = [&](const std::string& what) -> void {
+    throw std::runtime_error(path + ": " + what + "; write it again with `fovea-prepare`");
+  };
+  auto get = [&](void* data, std::size_t count) {
+    in.read(static_cast<char*>(data), static_cast<std::streamsize>(count));
+    if (!in) fail("the file ends too early");
+  };
+  char magic[8];
+  std::int32_t start[2];
+  std::int64_t counts[2];
+  get(magic, 8);
+  if (std::memcmp(magic, kLinksMagic, 8) != 0) fail("not a file of links");
+  get(start, sizeof start);
+  if (start[0] != kIdsVersion) fail("version " + std::to_string(start[0]) + " is not known");
+  get(counts, sizeof counts);
+  if (counts[0] != pairs.size()) fail("it has not as many pairs as the ids beside it");
+  if (counts[1] < 0 || counts[1] > bytes / 8 || bytes != 32 + 4 * counts[0] + 8 * counts[1]) {
+    fail("its size differs from what its header says");
+  }
+  std::vector<std::int32_t> lengths(static_cast<std::size_t>(counts[0]));
+  get(lengths.data(), lengths.size() * sizeof(std::int32_t));
+  PairLinks links(lengths.size());
+  std::int64_t left = counts[1];
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    if (lengths[i] < 0 || lengths[i] > left) fail("counts and links disagree");
+    left -= lengths[i];
+    links[i].resize(static_cast<std::size_t>(lengths[i]));
+    get(links[i].data(), links[i].size() * sizeof(PieceLink));
+    for (const PieceLink& link : links[i]) {
+      if (link.source < 0 || link.source >= pairs.source_lengths[i] || link.target < 0 ||
+          link.target >= pairs.target_lengths[i]) {
+        fail("a link is out of its sentence");
+      }
+    }
+  }
+  if (left != 0) fail("counts and links disagree");
+  return links;
 }
 
 }  // namespace fovea::train

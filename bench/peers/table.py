@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The tables of bench/results/peers.json, written into the pages between their marks.
+"""The tables of bench/results/peers.json and backward.json, written into the pages between their marks.
 
     python3 bench/peers/table.py [--check] [PAGE ...]      (README.md and docs/performance.md unless given)
 
-A mark:  <!-- peers: NAME --> ... <!-- peers: end -->   NAME: about, float32, bfloat16, weights, short
+A mark:  <!-- peers: NAME --> ... <!-- peers: end -->   NAME: about, float32, bfloat16, weights, short, backward
 --check writes nothing and fails where a page differs from what the file says. Needs nothing but Python.
 """
 from __future__ import annotations
@@ -16,6 +16,7 @@ import typing
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 RESULTS = ROOT / "bench" / "results" / "peers.json"
+BACKWARD = ROOT / "bench" / "results" / "backward.json"
 MARK = re.compile(r"(<!-- peers: (?P<name>\w+) -->\n).*?(<!-- peers: end -->)", re.DOTALL)
 NAMES = {"fovea": "fovea", "onednn": "oneDNN", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO",
          "torch": "PyTorch", "flex": "FlexAttention", "jax": "JAX", "blas": "BLAS + softmax", "numpy": "NumPy"}
@@ -117,7 +118,26 @@ def weights(results: Json) -> str:
     return table(["", "", *wants.values()], rows)
 
 
+def backward(results: Json) -> str:
+    """Forward and backward, and backward alone: fovea's time, and PyTorch's over it; 1 thread / 2 threads."""
+    rows = []
+    for situation in results["situations"].values():
+        for type_name in ("float32", "bfloat16"):
+            cells = situation.get(type_name, {})
+            counts = sorted(cells, key=int)
+            line = [situation["what"], type_name]
+            for what in ("forward and backward", "backward"):
+                found = [cells[count][what] for count in counts]
+                line += [" / ".join(milliseconds(f["fovea"]["seconds"]["median"]) for f in found),
+                         " / ".join(f"{f['torch']['ratio_to_fovea']['median']:.2f}" for f in found)]
+            rows.append(line)
+    return table(["", "", "forward and backward, ms", "PyTorch", "backward alone, ms", "PyTorch"], rows)
+
+
 def text_of(name: str, results: Json | None) -> str:
+    if name == "backward":
+        return (backward(json.loads(BACKWARD.read_text(encoding="utf-8"))) if BACKWARD.exists() else
+                "Not measured yet: `./run peers backward`.") + "\n"
     if results is None:
         return "Not measured yet: `./run peers`.\n"
     if name in ("float32", "bfloat16"):
@@ -126,7 +146,7 @@ def text_of(name: str, results: Json | None) -> str:
     if name == "about":
         return about(results)
     if name not in writers:
-        raise SystemExit(f"table: no table {name}: about, float32, bfloat16, weights, short")
+        raise SystemExit(f"table: no table {name}: about, float32, bfloat16, weights, short, backward")
     return writers[name](results) + "\n"
 
 
@@ -142,7 +162,7 @@ def main() -> int:
         if after == before:
             continue
         if check:
-            print(f"table: {page} differs from {RESULTS.name}: python3 bench/peers/table.py", file=sys.stderr)
+            print(f"table: {page} differs from bench/results: python3 bench/peers/table.py", file=sys.stderr)
             faults += 1
         else:
             page.write_text(after, encoding="utf-8")

@@ -82,6 +82,20 @@ struct Inputs {
                     // sequence; packed: each in [0, T)
 };
 
+// Dropout of weights, in training: key j of query i is dropped (weighs 0) with probability `rate`, else
+// its weight is p_ij / (1 - rate). Applied where weights meet the values: lse and highlights are those of
+// the weights before it. Which keys are dropped is a function of
+//   seed, offset, the place b H + h of sequence and head, i, j      (i and j count in the sequence)
+// and of nothing else, so attend_backward (fovea/backward.h) drops the same ones, on every machine, packed or
+// not: word j mod 4 of Philox 4x32-10 with the key `seed` and the counter (j / 4, i, b H + h, offset);
+// dropped where it is less than rate 2^32, rounded. A new seed or offset, a training step's number say,
+// drops others.
+struct Dropout {
+  float rate = 0;  // in [0, 1)
+  std::uint64_t seed = 0;
+  std::uint32_t offset = 0;
+};
+
 // What is computed. (What is stored is said by Outputs alone.)
 //
 // A sliding window and ALiBi count from the query's own place c among the keys, c = i + m - n (the last
@@ -100,6 +114,7 @@ struct Options {
   std::optional<std::int64_t> window_after;   // keys seen after it, likewise
   std::optional<std::int64_t> key_begin;      // 0 unless given
   std::optional<std::int64_t> key_end;        // all keys unless given, or where it is more
+  Dropout dropout{};
 };
 
 // What is stored. A view that is not given is not computed. Highlights cost no n x n memory.

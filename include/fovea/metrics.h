@@ -34,12 +34,27 @@ struct BleuOptions {
   bool effective_order = false;  // for single sentences: only the orders that they have
 };
 
+// What resampling the lines says of a score: the mean of the samples' scores, and between which
+// values the middle 95 % of them lie. See fovea/evaluation.h, which fills it.
+struct Interval {
+  double mean = 0, low = 0, high = 0;
+};
+
+// The same of the difference between a system and a baseline, on the same samples.
+struct PairedTest {
+  double difference = 0;  // score of the system - score of the baseline
+  Interval interval;
+  double p_value = 1;  // that chance alone makes a difference of this size
+};
+
 // Sums over lines; two of them add up.
 struct BleuCounts {
   std::array<std::int64_t, 4> matched{};
   std::array<std::int64_t, 4> total{};
   std::int64_t hypothesis_length = 0;
   std::int64_t reference_length = 0;
+
+  BleuCounts& operator+=(const BleuCounts& other);
 };
 
 struct BleuScore {
@@ -47,7 +62,9 @@ struct BleuScore {
   std::array<double, 4> precisions{};  // in percent, smoothed
   double brevity_penalty = 1;
   BleuCounts counts;
-  std::string signature;  // nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:fovea-...
+  std::string signature;  // nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0+fovea
+  std::optional<Interval> interval;
+  std::optional<PairedTest> test;
 };
 
 struct ChrfOptions {
@@ -57,12 +74,16 @@ struct ChrfOptions {
   bool lowercase = false;
 };
 
+// Per order, characters first: n-grams of the hypotheses (where the reference has that order), of
+// the references, of both. Sums over lines.
+using ChrfCounts = std::vector<std::array<std::int64_t, 3>>;
+
 struct ChrfScore {
   double score = 0;
-  // Per order, characters first: n-grams of the hypotheses (where the reference has that order), of
-  // the references, of both.
-  std::vector<std::array<std::int64_t, 3>> counts;
-  std::string signature;  // nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:fovea-...
+  ChrfCounts counts;
+  std::string signature;  // nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0+fovea
+  std::optional<Interval> interval;
+  std::optional<PairedTest> test;
 };
 
 using Lines = std::span<const std::string>;
@@ -71,10 +92,14 @@ using ReferenceSets = std::span<const std::vector<std::string>>;
 BleuScore bleu(Lines hypotheses, ReferenceSets references, const BleuOptions& options = {});
 ChrfScore chrf(Lines hypotheses, ReferenceSets references, const ChrfOptions& options = {});
 
-// The parts of bleu, for scores of subsets (by length, bootstrap) without counting again.
+// The parts of both, line by line, for scores of subsets (by length, samples) without counting
+// again.
 std::vector<BleuCounts> bleu_counts(Lines hypotheses, ReferenceSets references,
                                     const BleuOptions& options = {});
 BleuScore bleu_of(const BleuCounts& counts, const BleuOptions& options = {}, int references = 1);
+std::vector<ChrfCounts> chrf_counts(Lines hypotheses, ReferenceSets references,
+                                    const ChrfOptions& options = {});
+ChrfScore chrf_of(const ChrfCounts& counts, const ChrfOptions& options = {}, int references = 1);
 
 // `line` as BLEU sees it: tokens with one space between.
 std::string bleu_tokens(const std::string& line, BleuTokens tokens);

@@ -65,4 +65,24 @@ struct Translation {
   Reading reading;  // with which the attention was read
 };
 
+struct LabelShare {
+  std::string label;
+  double probability = 0;
+};
+
+// A text that was read and labelled, and for every word what the label rests on.
+struct Classification {
+  std::string text;
+  std::vector<LabelShare> labels;  // most probable first; none for a text without words
+  std::vector<Word> words;
+  // Per word: its share of the pooling attention, and what it adds to the score (the logarithm of
+  // the odds) of labels[0] over the mean of all labels; below 0 it speaks against it.
+  std::vector<double> weights;
+  std::vector<double> evidence;
+  double punctuation_weight = 0;  // on punctuation at words' ends
+  double punctuation_evidence = 0;
+  std::int32_t pieces = 0;
+  std::int32_t windows = 0;  // in how many the model read it
+};
+
 }  // namespace fovea

@@ -8,15 +8,16 @@
 #include <string>
 #include <vector>
 
-#include "fovea/metrics.h"
+#include "fovea/evaluation.h"
 #include "fovea/record.h"
 
 namespace fovea {
 
 std::string json_of(const Translation& translation);
 
-// Scores of one system; `chrf` may hold several (chrF2, chrF++).
-std::string json_of(const BleuScore& bleu, const std::vector<ChrfScore>& chrf);
+std::string json_of(const Classification& classification);
+
+std::string json_of(const Evaluation& evaluation);
 
 enum class Colors {
   kNone,  // marks instead of colours
@@ -34,6 +35,10 @@ struct TerminalStyle {
 
 // One block for one translation: the source and its translation, then a line for every target word.
 std::string terminal_of(const Translation& translation, const TerminalStyle& style);
+
+// One block for one text: its label, then the text with every word the stronger the more of the
+// pooling attention it has, then the words that have most, with their evidence.
+std::string terminal_of(const Classification& classification, const TerminalStyle& style);
 
 // "0-0 1-2": links by source word, then target word.
 std::string pharaoh_of(const std::vector<Link>& alignment);

@@ -1,8 +1,9 @@
 // The caller's pool of threads, and the only source of threads in fovea.
 //
-// run(tasks, f) calls f(task, thread) once for every task in [0, tasks), in any order, on count()
-// threads (the calling thread is one of them), and returns when all are done. `thread` is in
-// [0, count()) and names scratch memory: two calls with the same `thread` never overlap.
+// run(tasks, f) calls f(task, thread) once for every task in [0, tasks), on count() threads (the calling
+// thread is one of them), and returns when all are done. Tasks begin in ascending order, so that a
+// task may wait for what one of lower index does; they may end in any. `thread` is in [0, count()) and
+// names scratch memory: two calls with the same `thread` never overlap.
 // Results must depend on `task` only, never on `thread`: that is what makes fovea give the same bits
 // with any number of threads.
 //

@@ -1,6 +1,7 @@
 """Exact attention on a CPU, and what it attended to.
 
-attend() is the mechanism; help(fovea.attend) has its formula, shapes, edges and an example.
+attend() is the mechanism; help(fovea.attend) has its formula, shapes, edges and an example. attend_backward()
+gives its gradients; in torch, import fovea.torch does so by itself.
 """
 
 from typing import List
@@ -8,12 +9,13 @@ from typing import List
 from . import _engine
 from ._arrays import Error
 from ._attend import Attention, attend, highlights
+from ._backward import Gradients, attend_backward
 from ._parts import KeyValueCache, merge
 
 __version__ = _engine.__version__
 
-__all__ = ["Attention", "Error", "KeyValueCache", "attend", "available_isas", "highlights", "isa", "merge", "set_isa",
-           "__version__"]
+__all__ = ["Attention", "Error", "Gradients", "KeyValueCache", "attend", "attend_backward", "available_isas",
+           "highlights", "isa", "merge", "set_isa", "__version__"]
 
 
 def isa() -> str:

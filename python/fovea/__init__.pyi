@@ -2,8 +2,8 @@
 from dataclasses import dataclass
 from typing import Any, Generic, List, Literal, Optional, Protocol, Sequence, Tuple, TypeVar, Union, overload
 
-__all__ = ["Attention", "Error", "KeyValueCache", "attend", "available_isas", "highlights", "isa", "merge", "set_isa",
-           "__version__"]
+__all__ = ["Attention", "Error", "Gradients", "KeyValueCache", "attend", "attend_backward", "available_isas",
+           "highlights", "isa", "merge", "set_isa", "__version__"]
 
 __version__: str
 
@@ -31,6 +31,14 @@ class Attention(Generic[_A]):
     entropy: Any = ...
     rows: Any = ...
 
+@dataclass(frozen=True, eq=False)
+class Gradients(Generic[_A]):
+    dq: _A
+    dk: _A
+    dv: _A
+    dbias: Any = ...
+    key_gradient: Any = ...
+
 # No highlight asked for: out alone.
 @overload
 def attend(  # type: ignore[overload-overlap]  # top=0 is an int too, and comes first
@@ -57,6 +65,9 @@ def attend(  # type: ignore[overload-overlap]  # top=0 is an int too, and comes 
     lse: Literal[False] = False,
     factor: Optional[_Numbers] = None,
     received_weights: Optional[_Numbers] = None,
+    dropout: float = 0.0,
+    dropout_seed: int = 0,
+    dropout_offset: int = 0,
     out: Optional[_A] = None,
     out_dtype: Any = None,
     threads: Optional[int] = None,
@@ -86,10 +97,43 @@ def attend(
     lse: bool = False,
     factor: Optional[_Numbers] = None,
     received_weights: Optional[_Numbers] = None,
+    dropout: float = 0.0,
+    dropout_seed: int = 0,
+    dropout_offset: int = 0,
     out: Optional[_A] = None,
     out_dtype: Any = None,
     threads: Optional[int] = None,
 ) -> Attention[_A]: ...
+def attend_backward(
+    q: _A,
+    k: _Array,
+    v: _Array,
+    done: Attention[_A],
+    out_gradient: _Array,
+    *,
+    scale: Optional[float] = None,
+    causal: _Causal = False,
+    window: Optional[_Window] = None,
+    mask: Optional[_Array] = None,
+    bias: Optional[_Array] = None,
+    alibi_slopes: Optional[_Numbers] = None,
+    key_lengths: Optional[_Integers] = None,
+    query_lengths: Optional[_Integers] = None,
+    query_offsets: Optional[_Integers] = None,
+    key_offsets: Optional[_Integers] = None,
+    key_begin: Optional[int] = None,
+    key_end: Optional[int] = None,
+    dropout: float = 0.0,
+    dropout_seed: int = 0,
+    dropout_offset: int = 0,
+    dq: bool = True,
+    dk: bool = True,
+    dv: bool = True,
+    dbias: bool = False,
+    key_gradient: bool = False,
+    gradient_dtype: Any = None,
+    threads: Optional[int] = None,
+) -> Gradients[_A]: ...
 def highlights(
     q: _A,
     k: _Array,

@@ -50,8 +50,8 @@ def read(what: str, name: str, x: Any, types: Sequence[str], *, writable: bool =
     if not numpy and getattr(x, "requires_grad", False) is True:
         torch = torch_of(x)
         if torch is None or torch.is_grad_enabled():
-            raise Error(f"{what}: {name} requires a gradient, which fovea does not compute: pass {name}.detach(), or "
-                        "call under torch.no_grad()")
+            raise Error(f"{what}: {name} requires a gradient, which is lost here: use fovea.torch.attend, which "
+                        f"gives it; or pass {name}.detach(), or call under torch.no_grad()")
         x = x.detach()
     try:
         # ml_dtypes' bfloat16 is none of NumPy's own types, so no protocol takes it: its bits travel.

@@ -48,12 +48,24 @@ class Attention(Generic[A]):
         return f"fovea.Attention({', '.join(given)})"
 
 
-class _Sizes(NamedTuple):
+class Sizes(NamedTuple):
     """What the shapes of results follow from."""
 
     queries: Tuple[int, ...]  # shape of q without its width: [..., H, N] or [T, H]
     received: Tuple[int, ...]  # [..., H, M] or [S, H]
     rows: Tuple[int, ...]  # [..., H, R, M] or [R, H, M]
+
+
+class Prepared(NamedTuple):
+    """A call, and the arrays as the engine reads them."""
+
+    call: _engine.Call
+    q: _engine.Array
+    k: _engine.Array
+    v: Optional[_engine.Array]
+    bias: Optional[_engine.Array]
+    sizes: Sizes
+    longest: int  # the keys of the longest sequence
 
 
 def _broadcast(what: str, name: str, array: _engine.Array, shape: Tuple[int, ...]) -> _engine.Array:
@@ -109,7 +121,7 @@ def _longest(offsets: Integers) -> int:
     return max(0, int(np.max(np.diff(offsets), initial=0)))
 
 
-def _window(what: str, window: Any) -> Tuple[Optional[int], Optional[int]]:
+def window_sides(what: str, window: Any) -> Tuple[Optional[int], Optional[int]]:
     if window is None:
         return None, None
     pair = window if isinstance(window, (tuple, list)) else (window, None)
@@ -127,7 +139,7 @@ def _window(what: str, window: Any) -> Tuple[Optional[int], Optional[int]]:
     return sides[0], sides[1]
 
 
-def _causal(what: str, causal: Any) -> str:
+def causal_name(what: str, causal: Any) -> str:
     if isinstance(causal, (bool, np.bool_)):
         return "bottom-right" if causal else "none"
     if isinstance(causal, str) and causal in ("bottom-right", "top-left"):
@@ -152,11 +164,21 @@ def _integer(what: str, name: str, x: Any) -> Optional[int]:
         raise TypeError(f"{what}: {name} is {x!r} but must be a whole number") from None
 
 
+def _bits(what: str, name: str, x: Any, count: int) -> int:
+    try:
+        number = operator.index(x)
+    except TypeError:
+        raise TypeError(f"{what}: {name} is {x!r} but must be a whole number") from None
+    if not 0 <= number < 1 << count:
+        raise Error(f"{what}: {name} is {number} but must be in [0, 2^{count})")
+    return number
+
+
 def prepare(what: str, q: Any, k: Any, v: Any, *, scale: Any, causal: Any, window: Any, mask: Any, bias: Any,
             alibi_slopes: Any, key_lengths: Any, query_lengths: Any, query_offsets: Any, key_offsets: Any,
-            key_begin: Any, key_end: Any, rows: Any, factor: Any, received_weights: Any
-            ) -> Tuple[_engine.Call, _engine.Array, Optional[_engine.Array], _Sizes]:
-    """The engine's inputs and options, q and v as read, and the shapes of results."""
+            key_begin: Any, key_end: Any, rows: Any = None, factor: Any = None, received_weights: Any = None,
+            dropout: Any = 0.0, dropout_seed: Any = 0, dropout_offset: Any = 0) -> Prepared:
+    """The engine's inputs and options, and the shapes of results."""
     q_array = read_floats(what, "q", q)
     k_array = read_floats(what, "k", k)
     v_array = None if v is None else read_floats(what, "v", v)
@@ -184,7 +206,7 @@ def prepare(what: str, q: Any, k: Any, v: Any, *, scale: Any, causal: Any, windo
             raise Error(f"{what}: rows is {row_queries.tolist()} but there are {count} queries")
         row_queries = np.where(row_queries < 0, row_queries + count, row_queries)
     row_count = 0 if row_queries is None else row_queries.size
-    sizes = _Sizes(
+    sizes = Sizes(
         queries=tuple(q_array.shape[:-1]), received=received,
         rows=(row_count, heads, keys) if query_starts is not None else lead + (row_count, keys))
 
@@ -197,14 +219,15 @@ def prepare(what: str, q: Any, k: Any, v: Any, *, scale: Any, causal: Any, windo
     weights = None if received_weights is None else _broadcast(
         what, "received_weights", read_numbers(what, "received_weights", received_weights), sizes.queries)
 
-    before, after = _window(what, window)
+    before, after = window_sides(what, window)
     call = _engine.Call(
         q_array, k_array, v_array, seen, added, slopes, factors, weights, _listed(query_starts), _listed(key_starts),
         _lengths(what, "key_lengths", key_lengths, batch), _lengths(what, "query_lengths", query_lengths, batch),
         _listed(row_queries), None if scale is None else float(scale),
-        _causal(what, causal), before, after, _integer(what, "key_begin", key_begin),
-        _integer(what, "key_end", key_end))
-    return call, q_array, v_array, sizes
+        causal_name(what, causal), before, after, _integer(what, "key_begin", key_begin),
+        _integer(what, "key_end", key_end), float(dropout), _bits(what, "dropout_seed", dropout_seed, 64),
+        _bits(what, "dropout_offset", dropout_offset, 32))
+    return Prepared(call, q_array, k_array, v_array, added, sizes, keys)
 
 
 class Results:
@@ -212,7 +235,7 @@ class Results:
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
-        self._made: Dict[str, Any] = {"out": None}
+        self._made: Dict[str, Any] = {}
         self._seen: Dict[str, _engine.Array] = {}
         self._own: List[str] = []
 
@@ -225,7 +248,7 @@ class Results:
         self._made[name], self._seen[name] = memory, array
         return array
 
-    def ask_highlights(self, what: str, sizes: _Sizes, top: Any, received: bool, entropy: bool, rows: Any) -> None:
+    def ask_highlights(self, what: str, sizes: Sizes, top: Any, received: bool, entropy: bool, rows: Any) -> None:
         count = operator.index(top)
         if count < 0:
             raise Error(f"{what}: top is {count} but must be at least 0")
@@ -245,8 +268,11 @@ class Results:
     def seen(self, name: str) -> Optional[_engine.Array]:
         return self._seen.get(name)
 
+    def finished(self) -> Dict[str, Any]:
+        return {**self._made, **{name: self._kind.finished(self._made[name]) for name in self._own}}
+
     def attention(self) -> Attention[Any]:
-        return Attention(**{**self._made, **{name: self._kind.finished(self._made[name]) for name in self._own}})
+        return Attention(**{"out": None, **self.finished()})
 
 
 def use_out(results: Results, what: str, out: Any, shape: Tuple[int, ...], types: Sequence[str],
@@ -264,8 +290,8 @@ def attend(q: Any, k: Any, v: Any, *, scale: Any = None, causal: Any = False, wi
            bias: Any = None, alibi_slopes: Any = None, key_lengths: Any = None, query_lengths: Any = None,
            query_offsets: Any = None, key_offsets: Any = None, key_begin: Any = None, key_end: Any = None,
            top: Any = 0, received: bool = False, entropy: bool = False, rows: Any = None, lse: bool = False,
-           factor: Any = None, received_weights: Any = None, out: Any = None, out_dtype: Any = None,
-           threads: Any = None) -> Any:
+           factor: Any = None, received_weights: Any = None, dropout: Any = 0.0, dropout_seed: Any = 0,
+           dropout_offset: Any = 0, out: Any = None, out_dtype: Any = None, threads: Any = None) -> Any:
     """Exact attention, and what it attended to.
 
         s_ij = scale <q_i, k_j> + bias_ij - slope_h |c_i - j|    over the keys j that query i may see
@@ -317,6 +343,10 @@ def attend(q: Any, k: Any, v: Any, *, scale: Any = None, causal: Any = False, wi
 
     Others
         scale       1 / sqrt(D) unless given
+        dropout     the share of weights to drop, in [0, 1), in training: the others grow by 1 / (1 - dropout).
+                    It meets out alone: lse and highlights are those of the weights before it.
+        dropout_seed, dropout_offset    integers of 64 and of 32 bits: which weights are dropped depends on
+                    them and on a weight's place alone. One seed a run, a new offset each step, say.
         out         an array to write the result to, which is also returned; it must not overlap inputs
         out_dtype   "float32" instead of q's type
         threads     how many to use; None: one for each processor. The same bits for any number. Several
@@ -338,10 +368,12 @@ def attend(q: Any, k: Any, v: Any, *, scale: Any = None, causal: Any = False, wi
     fovea.Attention(out [1, 2] float32, top_index [1, 1] int32, top_weight [1, 1] float32, entropy [1] float32)
     """
     what = "attend"
-    call, q_array, v_array, sizes = prepare(
+    prepared = prepare(
         what, q, k, v, scale=scale, causal=causal, window=window, mask=mask, bias=bias, alibi_slopes=alibi_slopes,
         key_lengths=key_lengths, query_lengths=query_lengths, query_offsets=query_offsets, key_offsets=key_offsets,
-        key_begin=key_begin, key_end=key_end, rows=rows, factor=factor, received_weights=received_weights)
+        key_begin=key_begin, key_end=key_end, rows=rows, factor=factor, received_weights=received_weights,
+        dropout=dropout, dropout_seed=dropout_seed, dropout_offset=dropout_offset)
+    q_array, v_array, sizes = prepared.q, prepared.v, prepared.sizes
     count = threads_count(what, threads)
     results = Results(kind_of(q))
     if v_array is not None:
@@ -362,7 +394,7 @@ def attend(q: Any, k: Any, v: Any, *, scale: Any = None, causal: Any = False, wi
     if not results.names():
         raise Error(f"{what}: v is None and no highlight is asked for: there is nothing to compute")
     seen = results.seen
-    _engine.attend(call, seen("out"), seen("lse"), seen("top_index"), seen("top_weight"), seen("received"),
+    _engine.attend(prepared.call, seen("out"), seen("lse"), seen("top_index"), seen("top_weight"), seen("received"),
                    seen("entropy"), seen("rows"), count)
     given = results.attention()
     return given.out if results.names() == ["out"] else given
@@ -395,11 +427,12 @@ def highlights(q: Any, k: Any, lse: Any, *, scale: Any = None, causal: Any = Fal
     [[0.9999833]]
     """
     what = "highlights"
-    call, _, _, sizes = prepare(
+    prepared = prepare(
         what, q, k, None, scale=scale, causal=causal, window=window, mask=mask, bias=bias, alibi_slopes=alibi_slopes,
         key_lengths=key_lengths, query_lengths=query_lengths, query_offsets=query_offsets, key_offsets=key_offsets,
         key_begin=key_begin, key_end=key_end, rows=rows, factor=factor, received_weights=received_weights)
     count = threads_count(what, threads)
+    sizes = prepared.sizes
     sums = read(what, "lse", lse, ("float32",))
     if tuple(sums.shape) != sizes.queries:
         raise Error(f"{what}: lse is {shape_text(sums.shape)} but must be {shape_text(sizes.queries)}")
@@ -408,6 +441,6 @@ def highlights(q: Any, k: Any, lse: Any, *, scale: Any = None, causal: Any = Fal
     if not results.names():
         raise Error(f"{what}: none of top, received, entropy and rows is asked for: there is nothing to compute")
     seen = results.seen
-    _engine.highlights(call, sums, seen("top_index"), seen("top_weight"), seen("received"), seen("entropy"),
+    _engine.highlights(prepared.call, sums, seen("top_index"), seen("top_weight"), seen("received"), seen("entropy"),
                        seen("rows"), count)
     return results.attention()

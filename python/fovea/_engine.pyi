@@ -41,6 +41,9 @@ class Call:
         window_after: Optional[int],
         key_begin: Optional[int],
         key_end: Optional[int],
+        dropout: float,
+        dropout_seed: int,
+        dropout_offset: int,
     ) -> None: ...
 
 def attend(
@@ -52,6 +55,18 @@ def attend(
     received: Optional[Array],
     entropy: Optional[Array],
     rows: Optional[Array],
+    threads: int,
+) -> None: ...
+def attend_backward(
+    call: Call,
+    out: Array,
+    lse: Array,
+    out_gradient: Array,
+    dq: Optional[Array],
+    dk: Optional[Array],
+    dv: Optional[Array],
+    dbias: Optional[Array],
+    key_gradient: Optional[Array],
     threads: int,
 ) -> None: ...
 def highlights(

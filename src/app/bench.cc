@@ -169,6 +169,11 @@ double gflops(const Situation& s, const Measured& m) {
   return measure::operations(s) / m.seconds[measure::kPlain].median * 1e-9;
 }
 
+// Five products where forward has two.
+double backward_gflops(const Situation& s, const Measured& m) {
+  return 2.5 * measure::operations(s) / m.seconds[measure::kBackward].median * 1e-9;
+}
+
 std::int64_t key_value_bytes(const Situation& s, DataType type) {
   return measure::key_value_elements(s) * static_cast<std::int64_t>(size_of(type));
 }
@@ -205,6 +210,10 @@ Json json_of(const Situation& s, DataType type, int threads, const Measured& m) 
   row["share_of_peak"] = reached / m.peak;
   row["share_of_peak_best"] =
       measure::operations(s) / m.seconds[measure::kPlain].best * 1e-9 / m.peak;
+  if (measure::has(s, measure::kBackward)) {
+    row["backward_gflops"] = backward_gflops(s, m);
+    row["backward_share_of_peak"] = backward_gflops(s, m) / m.peak;
+  }
   row["key_value_bytes"] = key_value_bytes(s, type);
   row["key_value_gigabytes_per_second"] = gigabytes_per_second(s, type, m);
   if (m.read > 0) {
@@ -214,6 +223,7 @@ Json json_of(const Situation& s, DataType type, int threads, const Measured& m) 
   }
   if (m.neighbour_ratio) row[std::string("gflops_to_") + s.neighbour] = json_of(*m.neighbour_ratio);
   for (std::size_t v = 0; v < measure::kVariants; ++v) {
+    if (!measure::has(s, static_cast<measure::Variant>(v))) continue;
     const char* name = measure::name_of(static_cast<measure::Variant>(v));
     row["seconds"][name] = json_of(m.seconds[v]);
     if (v != measure::kPlain) row["ratio_to_plain"][name] = json_of(m.ratio[v]);
@@ -223,8 +233,8 @@ Json json_of(const Situation& s, DataType type, int threads, const Measured& m) 
 
 std::string heading(DataType type, int threads) {
   const std::string what = std::string(name_of(type)) + ", " + threads_text(threads);
-  return text_of("\n%-21s%10s  %-14s %-18s%15s %9s %9s\n", what.c_str(), "one call", "reached",
-                 "of the limit", "top8 + entropy", "received", "all");
+  return text_of("\n%-21s%10s  %-14s %-18s%15s %9s %9s %15s\n", what.c_str(), "one call", "reached",
+                 "of the limit", "top8 + entropy", "received", "all", "backward");
 }
 
 std::string row_text(const Situation& s, DataType type, const Measured& m) {
@@ -236,9 +246,14 @@ std::string row_text(const Situation& s, DataType type, const Measured& m) {
       "%-21s%10s  %-14s %-18s", s.name, seconds_text(m.seconds[measure::kPlain].median).c_str(),
       text_of("%.1f %s", reached, memory ? "GB/s" : "GFLOP/s").c_str(),
       text_of("%.0f %% of %s", 100 * share, memory ? "memory" : "peak").c_str());
-  text += text_of("%15s %9s %9s\n", text_of("x %.2f", m.ratio[measure::kTopEntropy].median).c_str(),
+  std::string backward;
+  if (measure::has(s, measure::kBackward)) {
+    backward = text_of("%.0f %% of peak", 100 * backward_gflops(s, m) / m.peak);
+  }
+  text += text_of("%15s %9s %9s %15s\n",
+                  text_of("x %.2f", m.ratio[measure::kTopEntropy].median).c_str(),
                   text_of("x %.2f", m.ratio[measure::kReceived].median).c_str(),
-                  text_of("x %.2f", m.ratio[measure::kAll].median).c_str());
+                  text_of("x %.2f", m.ratio[measure::kAll].median).c_str(), backward.c_str());
   if (m.neighbour_ratio) {
     text += text_of("  %.2f times the GFLOP/s of its round neighbour, %s\n",
                     m.neighbour_ratio->median, s.neighbour);
@@ -309,7 +324,8 @@ std::string run_bench(const BenchRequest& request, const BenchListener& listener
                  {"isa", name_of(current_isa())},
                  {"compiler", __VERSION__},
                  {"limits", json_of(limits, clock)},
-                 {"flops_counted", "2 (D + E) for each visible query-key pair and head"},
+                 {"flops_counted",
+                  "2 (D + E) for each visible query-key pair and head; backward 2.5 times that"},
                  {"situations", Json::object()}};
   for (const DataType type : request.types) {
     for (const auto& [threads, limit] : limits) {

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <vector>
 
 #include "fovea/error.h"
@@ -14,6 +17,18 @@ namespace fs = std::filesystem;
 bool is_model(const fs::path& folder) {
   std::error_code ignored;
   return fs::is_regular_file(folder / "config.json", ignored);
+}
+
+// A folder whose config.json cannot be read is of no kind that is known.
+std::optional<ModelKind> kind_of(const fs::path& folder) {
+  std::ifstream in(folder / "config.json", std::ios::binary);
+  const auto config = nlohmann::json::parse(in, nullptr, false);
+  if (!config.is_object()) return std::nullopt;
+  const auto type = config.find("model_type");
+  if (type == config.end()) return std::nullopt;
+  if (*type == "marian") return ModelKind::kTranslator;
+  if (*type == "bert") return ModelKind::kReader;
+  return std::nullopt;
 }
 
 // Folders of models that may have come with the program, nearest first: the installed one, then
@@ -33,10 +48,13 @@ std::vector<fs::path> shelves_of(const fs::path& program) {
   return candidates;
 }
 
-std::vector<fs::path> models_on(const fs::path& shelf) {
+// Of this kind; what is of no kind is among them, for whoever reads it to name what is wrong.
+std::vector<fs::path> models_on(const fs::path& shelf, ModelKind kind) {
   std::vector<fs::path> models;
   for (const auto& entry : fs::directory_iterator(shelf)) {
-    if (is_model(entry.path())) models.push_back(entry.path());
+    if (is_model(entry.path()) && kind_of(entry.path()).value_or(kind) == kind) {
+      models.push_back(entry.path());
+    }
   }
   std::sort(models.begin(), models.end());
   return models;
@@ -51,32 +69,35 @@ fs::path named_model(const std::string& name, const std::vector<fs::path>& shelv
     if (name.find('/') == std::string::npos && is_model(shelf / name)) return shelf / name;
   }
   throw Error(name + ": no such folder (" + origin + "); a model is a folder with config.json, " +
-              "model.safetensors, source.spm, target.spm and vocab.json");
+              "model.safetensors and a vocabulary (source.spm, target.spm and vocab.json of a "
+                     "translator, vocab.txt of a reader)");
 }
 
 }  // namespace
 
-fs::path find_model(const std::string& given, const fs::path& program) {
+fs::path find_model(const std::string& given, ModelKind kind, const fs::path& program) {
   const std::vector<fs::path> shelves = shelves_of(program);
   if (!given.empty()) return named_model(given, shelves, "--model");
   const char* variable = std::getenv("FOVEA_MODEL");
   if (variable != nullptr && *variable != '\0') {
-    return named_model(variable, shelves, "the environment's FOVEA_MODEL");
+    const fs::path named = named_model(variable, shelves, "the environment's FOVEA_MODEL");
+    if (kind_of(named).value_or(kind) == kind) return named;
   }
   for (const fs::path& shelf : shelves) {
-    const std::vector<fs::path> models = models_on(shelf);
+    const std::vector<fs::path> models = models_on(shelf, kind);
     if (models.size() == 1) return models[0];
     if (models.empty()) continue;
     std::string names;
     for (const fs::path& model : models) names += ' ' + model.filename().string();
     throw Error(shelf.string() + ": several models; say which with --model:" + names);
   }
-  throw Error("no model came with this program; name one with --model FOLDER, or set FOVEA_MODEL");
+  throw Error((kind == ModelKind::kReader ? std::string("no reader") : std::string("no model")) +
+              " came with this program; name one with --model FOLDER, or set FOVEA_MODEL");
 }
 
-fs::path find_model(const std::string& given) {
+fs::path find_model(const std::string& given, ModelKind kind) {
   std::error_code ignored;
-  return find_model(given, fs::read_symlink("/proc/self/exe", ignored));
+  return find_model(given, kind, fs::read_symlink("/proc/self/exe", ignored));
 }
 
 }  // namespace fovea

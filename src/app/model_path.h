@@ -6,12 +6,21 @@
 
 namespace fovea {
 
-// `given`: a folder, or the name of one that came with the program; empty: FOVEA_MODEL, else the
-// only model in share/fovea/models beside the program, or in models/ of the source tree that it was
-// built in. Throws Error that says where it looked.
-std::filesystem::path find_model(const std::string& given);
+enum class ModelKind {
+  kTranslator,  // MarianMT
+  kReader,      // BERT with a pooling and labels
+};
+
+// `given`: a folder, or the name of one that came with the program; empty: FOVEA_MODEL, where it
+// names one of this kind, else the only model of this kind in share/fovea/models beside the program,
+// or in models/ of the source tree that it was built in. The kind is config.json's model_type; a
+// model that was named by --model is taken whatever it is, and who reads it says what is wrong.
+// Throws Error that says where it looked.
+std::filesystem::path find_model(const std::string& given,
+                                 ModelKind kind = ModelKind::kTranslator);
 
 // The same, for a program that lies at `program` (tests).
-std::filesystem::path find_model(const std::string& given, const std::filesystem::path& program);
+std::filesystem::path find_model(const std::string& given, ModelKind kind,
+                                 const std::filesystem::path& program);
 
 }  // namespace fovea

@@ -31,6 +31,7 @@ void append(std::vector<std::string>& words, const std::vector<std::string>& mor
 void run_prepare(const TrainRequest& request, const std::string& ids) {
   std::vector<std::string> words = {
       tool("fovea-prepare", "FOVEA_PREPARE", "it is built and installed with fovea"), "--out", ids};
+  if (request.task == TrainTask::kClassify) append(words, {"--task", "classify"});
   auto files = [&](const char* option, const std::vector<std::string>& paths) {
     if (paths.empty()) return;
     words.push_back(option);
@@ -41,6 +42,8 @@ void run_prepare(const TrainRequest& request, const std::string& ids) {
   };
   files("--train", request.train);
   files("--valid", request.valid);
+  files("--test", request.test);
+  files("--guided-alignment", request.guided_alignment);
   file("--source", request.source);
   file("--target", request.target);
   file("--valid-source", request.valid_source);
@@ -57,11 +60,13 @@ std::string decoded(const MarianTokenizer& tokenizer, const std::vector<std::int
 // What fit says, with the validation text that its ids stand for.
 class Interpreter {
  public:
-  Interpreter(const std::string& ids, TrainListener& listener)
-      : tokenizer_(MarianTokenizer::load(ids)),
-        sources_(read_lines(ids + "/valid.source")),
-        references_(read_lines(ids + "/valid.target")),
-        listener_(listener) {}
+  Interpreter(TrainTask task, const std::string& ids, TrainListener& listener)
+      : listener_(listener) {
+    if (task == TrainTask::kClassify) return;  // a reader's numbers speak for themselves
+    tokenizer_ = MarianTokenizer::load(ids);
+    sources_ = read_lines(ids + "/valid.source");
+    references_ = read_lines(ids + "/valid.target");
+  }
 
   void take(const std::string& line) {
     const Json event = Json::parse(line, nullptr, false);
@@ -90,12 +95,14 @@ class Interpreter {
     TrainValidation v;
     v.step = event.value("step", std::int64_t{0});
     v.loss = event.value("loss", 0.0);
+    v.accuracy = event.value("accuracy", 0.0);
+    if (!tokenizer_) return listener_.validation(v);
     std::vector<std::string> hypotheses;
     for (const std::string& line : read_lines(event.value("hypotheses", ""))) {
       std::istringstream numbers(line);
       std::vector<std::int32_t> ids;
       for (std::int32_t id; numbers >> id;) ids.push_back(id);
-      hypotheses.push_back(decoded(tokenizer_, ids));
+      hypotheses.push_back(decoded(*tokenizer_, ids));
     }
     const std::vector<std::vector<std::string>> references = {references_};
     v.bleu = bleu(hypotheses, references).score;
@@ -105,12 +112,12 @@ class Interpreter {
 
   void sample(const Json& event) {
     const auto pair = event.value("pair", std::size_t{0});
-    if (pair >= sources_.size() || pair >= references_.size()) return;
+    if (!tokenizer_ || pair >= sources_.size() || pair >= references_.size()) return;
     listener_.sample({event.value("step", std::int64_t{0}), sources_[pair], references_[pair],
-                      decoded(tokenizer_, event.value("hypothesis", std::vector<std::int32_t>()))});
+                      decoded(*tokenizer_, event.value("hypothesis", std::vector<std::int32_t>()))});
   }
 
-  MarianTokenizer tokenizer_;
+  std::optional<MarianTokenizer> tokenizer_;  // of a translator
   std::vector<std::string> sources_, references_;
   TrainListener& listener_;
   bool complete_ = false;
@@ -146,14 +153,19 @@ bool train(const TrainRequest& request, TrainListener& listener) {
   if (!prepared && request.stage == "fit") {
     throw Error(ids + ": no train.ids; --stage prepare writes it");
   }
+  const bool of_labels = fs::exists(ids + "/labels.txt");
+  if (prepared && of_labels != (request.task == TrainTask::kClassify)) {
+    throw Error(ids + ": holds the ids of a " + (of_labels ? "reader; give --task classify" : "translator; leave out --task classify"));
+  }
   if (!prepared) run_prepare(request, ids);
   if (request.stage == "prepare") return true;
 
   std::vector<std::string> words = {fit,           "--ids",   ids,        "--run",
                                     work + "/run", "--model", request.out};
+  if (request.task == TrainTask::kClassify) append(words, {"--task", "classify"});
   if (request.resume) words.push_back("--resume");
   append(words, remembered(request, work + "/options.txt"));
-  Interpreter interpreter(ids, listener);
+  Interpreter interpreter(request.task, ids, listener);
   const int status = run_child(words, [&](const std::string& line) { interpreter.take(line); });
   if (status != 0) {
     throw Error("train: fovea-fit ended with status " + std::to_string(status) +

@@ -1,5 +1,5 @@
-// A translator from parallel text: runs fovea-prepare (text to ids) and fovea-fit (ids to weights),
-// and turns what fit says into text and scores.
+// A translator from parallel text, or a reader from labelled text: runs fovea-prepare (text to ids)
+// and fovea-fit (ids to weights), and turns what fit says into text and scores.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,15 @@
 
 namespace fovea {
 
+enum class TrainTask {
+  kTranslate,
+  kClassify,
+};
+
 struct TrainRequest {
-  std::vector<std::string> train, valid;  // .tsv, .tsv.gz
+  TrainTask task = TrainTask::kTranslate;
+  std::vector<std::string> train, valid, test;  // .tsv, .tsv.gz
+  std::vector<std::string> guided_alignment;    // links between words, a line for each pair
   std::string source, target, valid_source, valid_target;
   std::string out;            // gets the model; its folder work/ the ids and checkpoints
   std::string stage = "all";  // prepare: ids only; fit: from ids that are there
@@ -25,8 +32,9 @@ struct TrainProgress {
 
 struct TrainValidation {
   std::int64_t step = 0;
-  double loss = 0;  // nats a piece
-  double bleu = 0, chrf = 0;
+  double loss = 0;  // nats a piece, or a text of a reader
+  double bleu = 0, chrf = 0;  // of a translator
+  double accuracy = 0;        // of a reader: share of the validation texts with the right label
 };
 
 struct TrainSample {

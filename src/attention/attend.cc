@@ -6,6 +6,7 @@
 
 #include "attention/checks.h"
 #include "attention/rows.h"
+#include "attention/scratch.h"
 #include "base/aligned.h"
 #include "fovea/error.h"
 #include "fovea/highlights.h"
@@ -25,36 +26,33 @@ using kernels::Sweep;
 // order, so that the result does not depend on threads.
 constexpr std::int64_t kChunk = 1152;
 
+// Keys of short rows: while such a sweep runs, the next is asked for from memory.
+constexpr std::int64_t kNearKeys = 64;
+
 // Multiply-adds of one task at least: about 20 microseconds, so that taking a task costs nothing.
 constexpr std::int64_t kGrain = 1 << 20;
 
 std::int64_t parts(std::int64_t n, std::int64_t size) { return (n + size - 1) / size; }
 
-// Scratch of this thread, kept from call to call: fresh memory costs a page fault for each 4 KiB.
-float* scratch(std::int64_t floats) {
-  thread_local AlignedArray<float> memory;
-  thread_local std::int64_t size = 0;
-  if (size < floats) {
-    memory.reset();
-    size = 0;
-    memory = aligned_array<float>(static_cast<std::size_t>(floats));
-    size = floats;
-  }
-  return memory.get();
-}
-
-// Rows of this thread, kept likewise.
+// Rows of this thread, kept from call to call as scratch is.
 Rows& empty_rows() {
   thread_local Rows rows;
   rows.clear();
   return rows;
 }
 
-void run_sweep(Sweep& sweep, const Rows& rows, Isa isa) {
+// `keys`: how many there is room for.
+void run_sweep(Sweep& sweep, const Rows& rows, std::int64_t keys, Isa isa) {
   sweep.rows = rows.all().data();
   sweep.row_count = static_cast<int>(rows.all().size());
+  if (keys <= kernels::kKeys && sweep.packed == 0) {  // one block, whatever rows see of it
+    sweep.scratch = attention::scratch(kernels::scratch_size(sweep, sweep.row_count, 0, keys));
+    kernels::run(sweep, isa);
+    return;
+  }
   if (sweep.packed > 0) {  // what stays packed must not move as the keys grow more
-    sweep.scratch = scratch(kernels::scratch_size(sweep, sweep.row_count, 0, sweep.packed));
+    sweep.scratch =
+        attention::scratch(kernels::scratch_size(sweep, sweep.row_count, 0, sweep.packed));
     kernels::run(sweep, isa);
     return;
   }
@@ -65,7 +63,8 @@ void run_sweep(Sweep& sweep, const Rows& rows, Isa isa) {
     first = std::min(first, row.first);
     end = std::max(end, row.visible);
   }
-  sweep.scratch = scratch(kernels::scratch_size(sweep, sweep.row_count, end == 0 ? 0 : first, end));
+  sweep.scratch =
+      attention::scratch(kernels::scratch_size(sweep, sweep.row_count, end == 0 ? 0 : first, end));
   kernels::run(sweep, isa);
 }
 
@@ -92,7 +91,25 @@ void run_item(const Call& call, const Item& item, Isa isa, const Cut* cut = null
   for (std::int64_t h = item.h; h < item.h + item.heads; ++h) {
     attention::add_rows(call, item.b, h, item.i, item.count, rows);
   }
-  run_sweep(sweep, rows, isa);
+  run_sweep(sweep, rows, attention::key_room(call, item.b), isa);
+}
+
+// Queries [i, i + count) of head h of sequence b, `size` a sweep: keys are packed once for all of them.
+// `next`: the item after this one, if any.
+void run_sweeps(const Call& call, const Item& item, std::int64_t size, float* received, Isa isa,
+                const Item* next = nullptr) {
+  Sweep sweep = attention::sweep_of(call, item.b, item.h);
+  sweep.received = received;
+  if (next != nullptr) attention::look_ahead(call, next->b, next->h, next->i, sweep);
+  const std::int64_t keys = attention::key_room(call, item.b);
+  if (item.count > size) sweep.packed = kernels::packed_keys(sweep, keys);
+  const std::int64_t end = item.i + item.count;
+  for (std::int64_t i = item.i; i < end; i += size) {
+    Rows& rows = empty_rows();
+    attention::add_rows(call, item.b, item.h, i, std::min(size, end - i), rows);
+    sweep.again = i > item.i;
+    run_sweep(sweep, rows, keys, isa);
+  }
 }
 
 // Queries [i, i + count) of sequence b.
@@ -134,6 +151,16 @@ std::int64_t queries_of_sweep(const Call& call, std::int64_t heads, int threads)
   return queries;
 }
 
+// Sweeps that one task takes over the same keys, one after another: so many that there are still some tasks for
+// each thread.
+std::int64_t sweeps_of_item(const Call& call, std::int64_t heads, std::int64_t queries,
+                            int threads) {
+  const attention::Sizes& z = call.z;
+  std::int64_t sweeps = parts(z.N, queries);
+  while (sweeps > 1 && z.B * heads * parts(z.N, queries * sweeps) < 4 * threads) --sweeps;
+  return std::max<std::int64_t>(sweeps, 1);
+}
+
 // How many query heads of one key head share a sweep: more than one only where a head alone has few
 // queries (decoding), and not so many that threads stand idle.
 std::int64_t heads_together(const Call& call, int threads) {
@@ -153,7 +180,8 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
   const std::int64_t together = heads_together(call, threads.count());
   const std::int64_t heads = z.G * parts(group, together);
   const std::int64_t queries = queries_of_sweep(call, heads, threads.count());
-  const std::vector<Span> spans = spans_of(call, queries);
+  const std::int64_t sweeps = sweeps_of_item(call, heads, queries, threads.count());
+  const std::vector<Span> spans = spans_of(call, queries * sweeps);
   const auto item_at = [&](std::int64_t at) {
     const Span& span = spans[static_cast<std::size_t>(at / heads)];
     const std::int64_t part = at % heads % parts(group, together);
@@ -162,10 +190,15 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
     return Item{span.b, h, std::min(together, group - part * together), span.i, span.count};
   };
   const std::int64_t items = heads * static_cast<std::int64_t>(spans.size());
-  const std::int64_t cost = std::min(z.N, queries) * together * z.M * (z.D + z.E);
+  const std::int64_t cost = std::min(z.N, queries * sweeps) * together * z.M * (z.D + z.E);
   const std::int64_t cuts = kernels::part_count(z.M);
   if (z.N > kernels::kFewQueries || cuts < 2 || items >= 2 * threads.count()) {
-    spread(items, cost, threads, [&](std::int64_t at) { run_item(call, item_at(at), isa); });
+    spread(items, cost, threads, [&](std::int64_t at) {
+      const Item item = item_at(at);
+      if (item.heads > 1) return run_item(call, item, isa);
+      const Item next = item_at(std::min(at + 1, items - 1));
+      run_sweeps(call, item, queries, nullptr, isa, z.M <= kNearKeys ? &next : nullptr);
+    });
     return;
   }
   // Few queries, few heads, many keys: threads share rows. The bits are those of rows that they do not.
@@ -223,16 +256,7 @@ void attend_columns(const Call& call, Threads& threads, Isa isa) {
     float* received = sums_of(chunk.b, h) + chunk.i / kChunk * keys;
     std::fill(received, received + keys, 0.0f);
     const std::int64_t size = kernels::rows_that_fit(keys);
-    const std::int64_t end = chunk.i + chunk.count;
-    Sweep sweep = attention::sweep_of(call, chunk.b, h);
-    sweep.received = received;
-    if (chunk.count > size) sweep.packed = kernels::packed_keys(sweep, keys);
-    for (std::int64_t i = chunk.i; i < end; i += size) {
-      Rows& rows = empty_rows();
-      attention::add_rows(call, chunk.b, h, i, std::min(size, end - i), rows);
-      sweep.again = i > chunk.i;
-      run_sweep(sweep, rows, isa);
-    }
+    run_sweeps(call, {chunk.b, h, 1, chunk.i, chunk.count}, size, received, isa);
   });
   spread(z.B * z.H, parts(z.N, kChunk) * z.M, threads, [&](std::int64_t bh) {
     const std::int64_t b = bh / z.H;
@@ -286,11 +310,11 @@ void attend_whole_rows(const Call& call, Threads& threads, Isa isa) {
     sweep.top = 0;
     sweep.wholes = true;
     for (std::size_t x = begins[run]; x < begins[run + 1]; ++x) {
-      Row& row = rows.add();
+      Row& row = rows.add(1).front();
       row = attention::whole_row_of(call, asked[x].b, h, asked[x].i, asked[x].r);
       std::fill(row.whole, row.whole + z.M, 0.0f);
     }
-    run_sweep(sweep, rows, isa);
+    run_sweep(sweep, rows, z.M, isa);
   });
 }
 

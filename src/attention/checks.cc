@@ -282,7 +282,7 @@ class Checks {
     z.M = packed_k ? check_offsets("key_offsets", in_.key_offsets, "k", in_.k.size(0))
                    : in_.k.size(2);
     if (z.M > INT32_MAX || z.N > INT32_MAX) fail("more than 2147483647 keys or queries");
-    if (out_.out.given() || in_.v.given()) {
+    if (needs_values || out_.out.given() || in_.v.given()) {
       check_input("v", in_.v, packed_k ? "[S, G, E], as key_offsets are given" : "[B, G, M, E]",
                   packed_k ? 3 : 4);
       check_values();
@@ -313,6 +313,11 @@ class Checks {
     check_window("window_before", options.window_before);
     check_window("window_after", options.window_after);
     check_part(options);
+    const float rate = options.dropout.rate;
+    if (!(rate >= 0 && rate < 1)) {
+      fail("dropout.rate is " + std::to_string(rate) +
+           " but must be in [0, 1): it is the share of weights that are dropped");
+    }
   }
 
   void check_slopes() const {
@@ -372,7 +377,54 @@ class Checks {
     check_list("row_queries", in_.row_queries, queries - 1, packed ? "T - 1" : "N - 1");
   }
 
+  // An array like out, given where it has elements.
+  void check_of_out(const char* name, const View& view, bool may_be_float) const {
+    if (!view.given() && z.B * z.H * z.N > 0) fail(std::string(name) + " is not given");
+    if (!view.given()) return;
+    check_number(name, view, may_be_float);
+    check_each(name, view, view.type, false, z.E, "E");
+    check_dense_rows(name, view);
+  }
+
+  void check_number(const char* name, const View& view, bool may_be_float) const {
+    const bool wide = may_be_float && view.type == DataType::kFloat32;
+    if (wide || view.type == in_.q.type) return;
+    const bool choice = may_be_float && in_.q.type != DataType::kFloat32;
+    fail(std::string(name) + " is " + name_of(view.type) + " but must be " +
+         (choice ? "float32 or " : "") + name_of(in_.q.type) + (may_be_float ? "" : ", as q is"));
+  }
+
+  // A gradient of q, k or v: its shape is theirs.
+  void check_gradient(const char* name, const View& view, const View& of,
+                      const char* letters) const {
+    if (!view.given()) return;
+    check_number(name, view, true);
+    check_rank(name, view, letters, of.rank);
+    check_shape(name, view, of.shape, letters);
+    check_places(name, view);
+    check_dense_rows(name, view);
+  }
+
+  void check_backward(const Forward& forward, const View& out_gradient,
+                      const Gradients& gradients) const {
+    check_of_out("out", forward.out, true);
+    check_of_out("out_gradient", out_gradient, false);
+    const bool packed_q = !in_.query_offsets.empty();
+    const bool packed_k = !in_.key_offsets.empty();
+    check_gradient("dq", gradients.dq, in_.q, packed_q ? "[T, H, D]" : "[B, H, N, D]");
+    check_gradient("dk", gradients.dk, in_.k, packed_k ? "[S, G, D]" : "[B, G, M, D]");
+    check_gradient("dv", gradients.dv, in_.v, packed_k ? "[S, G, E]" : "[B, G, M, E]");
+    if (gradients.dbias.given()) {
+      if (!in_.bias.given()) fail("dbias is given but bias is not");
+      check_kind("dbias", gradients.dbias, DataType::kFloat32, "as bias", 4);
+      check_shape("dbias", gradients.dbias, in_.bias.shape, "as bias");
+      check_places("dbias", gradients.dbias);
+    }
+    check_output("key_gradient", gradients.key_gradient, DataType::kFloat32, true, -1, "");
+  }
+
   Sizes z{};
+  bool needs_values = false;
 
  private:
   const char* where_;
@@ -389,6 +441,18 @@ Sizes checked_sizes(const char* where, const Inputs& inputs, const Options& opti
   checks.check_outputs();
   checks.check_rules(options);
   checks.check_highlights();
+  return checks.z;
+}
+
+Sizes checked_backward_sizes(const Inputs& inputs, const Options& options, const Forward& forward,
+                             const View& out_gradient, const Gradients& gradients) {
+  const Outputs none;
+  Checks checks("attend_backward", inputs, none);
+  checks.needs_values = true;
+  checks.check_inputs();
+  checks.check_rules(options);
+  check_lse("attend_backward", inputs, checks.z, forward.lse);
+  checks.check_backward(forward, out_gradient, gradients);
   return checks.z;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "fovea/attend.h"
+#include "fovea/backward.h"
 
 namespace fovea::attention {
 
@@ -17,6 +18,10 @@ struct Sizes {
 // agree on.
 Sizes checked_sizes(const char* where, const Inputs& inputs, const Options& options,
                     const Outputs& outputs);
+
+// Of attend_backward.
+Sizes checked_backward_sizes(const Inputs& inputs, const Options& options, const Forward& forward,
+                             const View& out_gradient, const Gradients& gradients);
 
 // lse, where it is an input: as attend's output is.
 void check_lse(const char* where, const Inputs& inputs, const Sizes& z, const View& lse);

@@ -36,11 +36,11 @@ struct Walk {
     return static_cast<T*>(static_cast<void*>(at));
   }
 
-  // What is here, and on to the next query.
+  // What is here, and on to the next query. (Where nothing was given the step is 0.)
   template <class T>
   T* next() {
     T* const now = here<T>();
-    if (at != nullptr) at += step;
+    at += step;
     return now;
   }
 
@@ -65,14 +65,6 @@ std::int64_t length(const Offsets& lengths, std::int64_t room, std::int64_t b) {
 
 std::int64_t query_length(const Call& call, std::int64_t b) {
   return length(call.inputs.query_lengths, query_room(call, b), b);
-}
-
-kernels::Number number_of(DataType type) {
-  switch (type) {
-    case DataType::kBFloat16: return kernels::Number::kBFloat16;
-    case DataType::kFloat16: return kernels::Number::kFloat16;
-    default: return kernels::Number::kFloat32;
-  }
 }
 
 // What the queries of sequence b see by lengths, causality, window and part.
@@ -115,6 +107,7 @@ class Reading {
   Reading(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i)
       : sight_(call, b),
         i_(i),
+        head_(b * call.z.H + h),
         q_(call.inputs.q, call.inputs.query_offsets, b, h, i),
         lse_(call.lse, call.inputs.query_offsets, b, h, i),
         mask_(call.inputs.mask, b, h, i),
@@ -130,6 +123,8 @@ class Reading {
     row.mask = mask_.next<const bool>();
     row.bias = bias_.next<const float>();
     row.slope = slope_;
+    row.query = static_cast<std::uint32_t>(i_);
+    row.head = static_cast<std::uint32_t>(head_);
     sight_.look(i_++, row);
     row.known_lse = 0;
     if (const auto* lse = lse_.next<const float>()) {
@@ -141,12 +136,29 @@ class Reading {
 
  private:
   Sight sight_;
-  std::int64_t i_;
+  std::int64_t i_, head_;
   Walk q_, lse_, mask_, bias_;
   float slope_ = 0;
 };
 
+// The threshold is below 2^32: the largest float below 1 is 1 - 2^-24.
+kernels::Dropping dropping_of(const Dropout& dropout) {
+  const double rate = dropout.rate;
+  return {.threshold = static_cast<std::uint32_t>(std::round(rate * 0x1.0p32)),
+          .offset = dropout.offset,
+          .seed = dropout.seed,
+          .scale = static_cast<float>(1 / (1 - rate))};
+}
+
 }  // namespace
+
+kernels::Number number_of(DataType type) {
+  switch (type) {
+    case DataType::kBFloat16: return kernels::Number::kBFloat16;
+    case DataType::kFloat16: return kernels::Number::kFloat16;
+    default: return kernels::Number::kFloat32;
+  }
+}
 
 std::int64_t query_room(const Call& call, std::int64_t b) {
   return room(call.inputs.query_offsets, call.z.N, b);
@@ -168,8 +180,7 @@ void add_rows(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i, 
   Walk entropy = walk(outputs.entropy);
   Walk top_index = walk(outputs.top_index);
   Walk top_weight = walk(outputs.top_weight);
-  for (std::int64_t end = i + count; i < end; ++i) {
-    kernels::Row& row = rows.add();
+  for (kernels::Row& row : rows.add(count)) {
     reading.next(row);
     const auto* w = weight.next<const float>();
     row.weight = w == nullptr ? 1 : *w;
@@ -179,6 +190,27 @@ void add_rows(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i, 
     row.top_index = top_index.next<std::int32_t>();
     row.top_weight = top_weight.next<float>();
     row.whole = nullptr;
+  }
+}
+
+void add_gradient_rows(const Call& call, std::int64_t b, std::int64_t h,
+                       std::vector<kernels::GradientRow>& rows) {
+  const BackwardViews& views = *call.backward;
+  const auto walk = [&](const View& view) {
+    return Walk(view, call.inputs.query_offsets, b, h, 0);
+  };
+  Reading reading(call, b, h, 0);
+  Walk out = walk(views.forward.out);
+  Walk out_gradient = walk(views.out_gradient);
+  Walk dq = walk(views.gradients.dq);
+  Walk dbias(views.gradients.dbias, b, h, 0);
+  for (std::int64_t i = 0; i < query_room(call, b); ++i) {
+    kernels::GradientRow& row = rows.emplace_back();
+    reading.next(row.row);
+    row.out = out.next<const void>();
+    row.out_gradient = out_gradient.next<const void>();
+    row.dq = dq.next<void>();
+    row.dbias = dbias.next<float>();
   }
 }
 
@@ -203,7 +235,7 @@ kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h) {
   sweep.k = Walk(in.k, in.key_offsets, b, g, 0).here<const void>();
   sweep.k_step = in.k.step(static_cast<int>(position));
   sweep.width = call.z.D;
-  if (call.outputs.out.given()) {
+  if (call.outputs.out.given() || call.backward != nullptr) {
     sweep.v = Walk(in.v, in.key_offsets, b, g, 0).here<const void>();
     sweep.v_step = in.v.step(static_cast<int>(position));
     sweep.value_width = call.z.E;
@@ -216,6 +248,7 @@ kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h) {
   sweep.sloped = in.alibi_slopes.given();
   sweep.few = query_length(call, b) <= kernels::kFewQueries;
   sweep.known = call.lse.given();
+  sweep.dropout = dropping_of(call.options.dropout);
   if (sweep.masked && in.mask.size(3) > 1) sweep.mask_step = in.mask.step(3);
   if (sweep.biased && in.bias.size(3) > 1) sweep.bias_step = in.bias.step(3);
   sweep.entropy = call.outputs.entropy.given();
@@ -226,6 +259,35 @@ kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h) {
     sweep.factor_step = factor.step;
   }
   return sweep;
+}
+
+void look_ahead(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i,
+                kernels::Sweep& sweep) {
+  const Inputs& in = call.inputs;
+  const std::int64_t g = h / (call.z.H / call.z.G);
+  const std::int64_t queries = query_length(call, b) - i;
+  const std::int64_t keys = length(in.key_lengths, key_room(call, b), b);
+  const auto piece = [](const View& view, const Offsets& offsets, const Walk& walk,
+                        std::int64_t rows, std::int64_t width) -> kernels::Sweep::Ahead {
+    if (!view.given() || view.step(offsets.empty() ? 2 : 0) != width) return {};
+    const std::int64_t bytes = rows * width * static_cast<std::int64_t>(size_of(view.type));
+    return {walk.here<const char>(), walk.here<const char>() + bytes};
+  };
+  const Walk q(in.q, in.query_offsets, b, h, i), out(call.outputs.out, in.query_offsets, b, h, i);
+  const Walk k(in.k, in.key_offsets, b, g, 0), v(in.v, in.key_offsets, b, g, 0);
+  sweep.ahead[0] = piece(in.k, in.key_offsets, k, keys, call.z.D);
+  sweep.ahead[1] = piece(in.q, in.query_offsets, q, queries, call.z.D);
+  sweep.ahead[2] = piece(in.v, in.key_offsets, v, keys, call.z.E);
+  sweep.ahead[3] = piece(call.outputs.out, in.query_offsets, out, queries, call.z.E);
+}
+
+KeyRows key_rows(const Call& call, const View& view, std::int64_t b, std::int64_t h) {
+  const Walk keys(view, call.inputs.key_offsets, b, h, 0);
+  return {keys.here<void>(), view.step(call.inputs.key_offsets.empty() ? 2 : 0)};
+}
+
+float* broadcast_line(const View& view, std::int64_t b, std::int64_t h) {
+  return Walk(view, b, h, 0).here<float>();
 }
 
 KeyLine key_line(const Call& call, const View& view, std::int64_t b, std::int64_t h) {

@@ -7,18 +7,29 @@
 
 #include "attention/checks.h"
 #include "fovea/attend.h"
+#include "fovea/backward.h"
+#include "kernels/backward.h"
 #include "kernels/sweep.h"
 
 namespace fovea::attention {
+
+// What attend_backward is told besides.
+struct BackwardViews {
+  const Forward& forward;
+  const View& out_gradient;
+  const Gradients& gradients;
+};
 
 // The rows of one sweep. Memory is kept when they are emptied, with what was in it: whoever adds a row sets all
 // of it. (To clear each before took a twentieth of the time of a batch of sentences.)
 class Rows {
  public:
   void clear() { count_ = 0; }
-  kernels::Row& add() {
-    if (count_ == rows_.size()) rows_.emplace_back();
-    return rows_[count_++];
+  std::span<kernels::Row> add(std::int64_t count) {
+    const std::size_t first = count_;
+    count_ += static_cast<std::size_t>(count);
+    if (rows_.size() < count_) rows_.resize(count_);
+    return {rows_.data() + first, static_cast<std::size_t>(count)};
   }
   std::span<const kernels::Row> all() const { return {rows_.data(), count_}; }
 
@@ -32,7 +43,8 @@ struct Call {
   const Options& options;
   const Outputs& outputs;
   Sizes z;
-  View lse{};  // where p is known from it: fovea/highlights.h
+  View lse{};  // where p is known from it: fovea/highlights.h, fovea/backward.h
+  const BackwardViews* backward = nullptr;
 };
 
 // How many queries and keys sequence b has room for: its own number, or more where it is padded.
@@ -44,13 +56,35 @@ std::int64_t key_room(const Call& call, std::int64_t b);
 void add_rows(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t count,
               Rows& rows);
 
+// All queries of head h of sequence b, with places for what attend_backward reads and stores; but for
+// `sums`.
+void add_gradient_rows(const Call& call, std::int64_t b, std::int64_t h,
+                       std::vector<kernels::GradientRow>& rows);
+
 // Query i for `rows` alone, place r.
 kernels::Row whole_row_of(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i,
                           std::int64_t r);
 
 // A sweep over the keys of sequence b that query head h reads. It has no rows yet; for all outputs but
-// `rows`.
+// `rows`, or for backward.
 kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h);
+
+// What that sweep of queries [i, ...) of head h will read and write, where it is dense: for Sweep::ahead.
+void look_ahead(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i,
+                kernels::Sweep& sweep);
+
+kernels::Number number_of(DataType type);
+
+// Where key j = 0 of head h of sequence b lies in an array of keys ([B, heads, M, width], packed
+// [S, heads, width]); and the steps from key to key, in elements.
+struct KeyRows {
+  void* data;
+  std::int64_t step;
+};
+KeyRows key_rows(const Call& call, const View& view, std::int64_t b, std::int64_t h);
+
+// Element [b, h, 0, 0] of a mask or bias, where a size of 1 is repeated.
+float* broadcast_line(const View& view, std::int64_t b, std::int64_t h);
 
 // An array of an entry for each key of each query head ([B, H, M], packed [S, H]): the keys of head h
 // of sequence b.

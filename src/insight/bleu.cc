@@ -104,6 +104,16 @@ std::string signature(const BleuOptions& options, int references) {
 
 }  // namespace
 
+BleuCounts& BleuCounts::operator+=(const BleuCounts& other) {
+  for (std::size_t n = 0; n < kOrders; ++n) {
+    matched[n] += other.matched[n];
+    total[n] += other.total[n];
+  }
+  hypothesis_length += other.hypothesis_length;
+  reference_length += other.reference_length;
+  return *this;
+}
+
 std::vector<BleuCounts> bleu_counts(Lines hypotheses, ReferenceSets references,
                                     const BleuOptions& options) {
   check_lines("bleu", hypotheses, references);
@@ -184,14 +194,7 @@ BleuScore bleu_of(const BleuCounts& counts, const BleuOptions& options, int refe
 
 BleuScore bleu(Lines hypotheses, ReferenceSets references, const BleuOptions& options) {
   BleuCounts sum;
-  for (const BleuCounts& line : bleu_counts(hypotheses, references, options)) {
-    for (std::size_t n = 0; n < kOrders; ++n) {
-      sum.matched[n] += line.matched[n];
-      sum.total[n] += line.total[n];
-    }
-    sum.hypothesis_length += line.hypothesis_length;
-    sum.reference_length += line.reference_length;
-  }
+  for (const BleuCounts& line : bleu_counts(hypotheses, references, options)) sum += line;
   return bleu_of(sum, options, static_cast<int>(references.size()));
 }
 

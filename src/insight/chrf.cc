@@ -10,8 +10,7 @@ namespace fovea {
 namespace {
 
 using Text = std::u32string;
-using Grams = std::vector<std::u32string_view>;           // sorted, repeated as often as they occur
-using Counts = std::vector<std::array<std::int64_t, 3>>;  // per order: hypothesis, reference, both
+using Grams = std::vector<std::u32string_view>;  // sorted, repeated as often as they occur
 
 // A line made ready: its characters without white space, and its words one after the other with a
 // space between, so that a word n-gram is one stretch of text.
@@ -85,8 +84,8 @@ std::int64_t common(const Grams& a, const Grams& b) {
   return count;
 }
 
-Counts compare(const Line& hypothesis, const Line& reference, const ChrfOptions& options) {
-  Counts counts;
+ChrfCounts compare(const Line& hypothesis, const Line& reference, const ChrfOptions& options) {
+  ChrfCounts counts;
   const auto add = [&](const Grams& h, const Grams& r) {
     // n-grams that the reference has none of are not counted against the hypothesis
     counts.push_back({r.empty() ? 0 : static_cast<std::int64_t>(h.size()),
@@ -103,7 +102,7 @@ Counts compare(const Line& hypothesis, const Line& reference, const ChrfOptions&
   return counts;
 }
 
-double f_score(const Counts& counts, int beta) {
+double f_score(const ChrfCounts& counts, int beta) {
   double precision = 0;
   double recall = 0;
   int orders = 0;
@@ -122,37 +121,49 @@ double f_score(const Counts& counts, int beta) {
 
 }  // namespace
 
-ChrfScore chrf(Lines hypotheses, ReferenceSets references, const ChrfOptions& options) {
+std::vector<ChrfCounts> chrf_counts(Lines hypotheses, ReferenceSets references,
+                                    const ChrfOptions& options) {
   check_lines("chrf", hypotheses, references);
   if (options.character_order < 1 || options.word_order < 0 || options.beta < 1) {
     throw Error("chrf: character order and beta must be at least 1, word order at least 0");
   }
-  ChrfScore result;
-  result.counts.resize(static_cast<std::size_t>(options.character_order + options.word_order));
+  std::vector<ChrfCounts> result(hypotheses.size());
   for (std::size_t i = 0; i < hypotheses.size(); ++i) {
     const Line hypothesis = prepare(read_line(hypotheses[i], options.lowercase, "hypotheses", i));
-    Counts best;
     double best_score = -1;
     for (const std::vector<std::string>& set : references) {
       const Line reference = prepare(read_line(set[i], options.lowercase, "references", i));
-      Counts counts = compare(hypothesis, reference, options);
+      ChrfCounts counts = compare(hypothesis, reference, options);
       const double score = f_score(counts, options.beta);
       if (score > best_score) {
         best_score = score;
-        best = std::move(counts);
+        result[i] = std::move(counts);
       }
     }
-    for (std::size_t n = 0; n < best.size(); ++n) {
-      for (std::size_t part = 0; part < 3; ++part) result.counts[n][part] += best[n][part];
+  }
+  return result;
+}
+
+ChrfScore chrf_of(const ChrfCounts& counts, const ChrfOptions& options, int references) {
+  ChrfScore result;
+  result.counts = counts;
+  result.score = f_score(counts, options.beta);
+  result.signature =
+      "nrefs:" + std::to_string(references) + "|case:" + (options.lowercase ? "lc" : "mixed") +
+      "|eff:yes|nc:" + std::to_string(options.character_order) +
+      "|nw:" + std::to_string(options.word_order) + "|space:no|version:" + kMetricVersion;
+  return result;
+}
+
+ChrfScore chrf(Lines hypotheses, ReferenceSets references, const ChrfOptions& options) {
+  const std::vector<ChrfCounts> lines = chrf_counts(hypotheses, references, options);
+  ChrfCounts sum(lines.front().size());
+  for (const ChrfCounts& line : lines) {
+    for (std::size_t n = 0; n < sum.size(); ++n) {
+      for (std::size_t part = 0; part < 3; ++part) sum[n][part] += line[n][part];
     }
   }
-  result.score = f_score(result.counts, options.beta);
-  result.signature = "nrefs:" + std::to_string(references.size()) +
-                     "|case:" + (options.lowercase ? "lc" : "mixed") +
-                     "|eff:yes|nc:" + std::to_string(options.character_order) +
-                     "|nw:" + std::to_string(options.word_order) +
-                     "|space:no|version:" + kMetricVersion;
-  return result;
+  return chrf_of(sum, options, static_cast<int>(references.size()));
 }
 
 }  // namespace fovea

@@ -137,9 +137,16 @@ inline float max_of(Floats x) {
   s = _mm_max_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
+template <int R>
+inline void sum_of_each(const Floats (&x)[R], Floats (&to)[R]) {
+  for (int r = 0; r < R; ++r) to[r] = all(sum_of(x[r]));
+}
+template <int R>
+inline void max_of_each(const Floats (&x)[R], Floats (&to)[R]) {
+  for (int r = 0; r < R; ++r) to[r] = all(max_of(x[r]));
+}
+inline float first_of(Floats x) { return _mm256_cvtss_f32(x); }
 
-// Into L2: what is asked for into L1 waits in the few places for its misses (measured: half the speed).
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 
 // 4 x 4 blocks within the halves of the registers, then the halves themselves.
@@ -161,6 +168,12 @@ inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
     rows[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
     rows[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
   }
+}
+
+using Integers [[gnu::vector_size(32)]] = std::uint64_t;
+constexpr int kIntegers = 4;
+inline Integers low_times(Integers x, std::uint32_t m) {
+  return (Integers)_mm256_mul_epu32((__m256i)x, _mm256_set1_epi64x(m));
 }
 
 }  // namespace

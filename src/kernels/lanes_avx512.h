@@ -121,8 +121,39 @@ inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
 }
 inline float max_of(Floats x) { return _mm512_reduce_max_ps(x); }
 
-// Into L2: what is asked for into L1 waits in the few places for its misses (measured: half the speed).
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
+// to[r]: the sum (the largest) of the lanes of x[r], in all lanes. Halves meet, then quarters, and so on, as in
+// sum_of; four vectors side by side.
+template <int R, class Op>
+[[gnu::always_inline]] inline void reduce_each(const Floats (&x)[R], Floats (&to)[R],
+                                               const Op& op) {
+  constexpr int kLast = R - 1;
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r += 4) {
+    const auto at = [&](int i) { return x[r + i < R ? r + i : kLast]; };
+    const auto halves = [&](__m512 a, __m512 b) {
+      return op(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    };
+    const __m512 ab = halves(at(0), at(1));
+    const __m512 cd = halves(at(2), at(3));
+    const __m512 abcd = op(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+    const __m512 pairs = op(abcd, _mm512_permute_ps(abcd, 0x4e));
+    const __m512 ones = op(pairs, _mm512_permute_ps(pairs, 0xb1));
+    to[r] = _mm512_shuffle_f32x4(ones, ones, 0x00);
+    if (r + 1 < R) to[r + 1] = _mm512_shuffle_f32x4(ones, ones, 0x55);
+    if (r + 2 < R) to[r + 2] = _mm512_shuffle_f32x4(ones, ones, 0xaa);
+    if (r + 3 < R) to[r + 3] = _mm512_shuffle_f32x4(ones, ones, 0xff);
+  }
+}
+template <int R>
+[[gnu::always_inline]] inline void sum_of_each(const Floats (&x)[R], Floats (&to)[R]) {
+  reduce_each(x, to, [](__m512 a, __m512 b) { return a + b; });
+}
+template <int R>
+[[gnu::always_inline]] inline void max_of_each(const Floats (&x)[R], Floats (&to)[R]) {
+  reduce_each(x, to, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
+}
+inline float first_of(Floats x) { return _mm512_cvtss_f32(x); }
+
 inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 
 // 4 x 4 blocks within the quarters of the registers, then the quarters themselves.
@@ -150,6 +181,12 @@ inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
     rows[i + 8] = _mm512_shuffle_f32x4(a, c, 0xdd);
     rows[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
   }
+}
+
+using Integers [[gnu::vector_size(64)]] = std::uint64_t;
+constexpr int kIntegers = 8;
+inline Integers low_times(Integers x, std::uint32_t m) {
+  return (Integers)_mm512_mul_epu32((__m512i)x, _mm512_set1_epi64(m));
 }
 
 }  // namespace

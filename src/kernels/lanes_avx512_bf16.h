@@ -14,6 +14,7 @@ inline std::uint32_t first_of_32(std::int64_t n) { return n >= 32 ? 0xffffffffu 
 struct Pair {
   using Number = BFloat16;
   static constexpr int kDepth = 2;
+  static constexpr bool kAsTheyLie = true;
 
   static Floats multiply_add(Floats a, Floats b, Floats sum) {
     return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
@@ -30,10 +31,30 @@ struct Pair {
     return _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
   }
 
+  template <int C>
+  static void value_words(const BFloat16* key, const BFloat16* next, Floats (&v)[C]) {
+#pragma GCC unroll 8
+    for (int c = 0; c + 1 < C; c += 2) {
+      const __m512i a = _mm512_loadu_si512(key + c * kLanes);
+      const __m512i b = _mm512_loadu_si512(next + c * kLanes);
+      v[c] = _mm512_castsi512_ps(_mm512_permutex2var_epi16(a, interleaved(0), b));
+      v[c + 1] = _mm512_castsi512_ps(_mm512_permutex2var_epi16(a, interleaved(16), b));
+    }
+    if (C % 2 == 1) v[C - 1] = value_words(key + (C - 1) * kLanes, next + (C - 1) * kLanes, kLanes);
+  }
+
   static Floats with_sign(Floats words, float sign) {
     if (sign == 0) return _mm512_setzero_ps();
     const __m512i flip = _mm512_set1_epi32(sign < 0 ? static_cast<int>(0x80008000u) : 0);
     return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(words), flip));
+  }
+
+  // Places (i, 32 + i), (i + 1, 32 + i + 1) ... for i from `from` on.
+  static __m512i interleaved(int from) {
+    const __m512i ramp = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i low = _mm512_add_epi32(ramp, _mm512_set1_epi32(from));
+    return _mm512_or_si512(low,
+                           _mm512_slli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(32)), 16));
   }
 
   template <int C>
@@ -55,6 +76,14 @@ struct Pair {
       float* at = words + i * kLanes / 2;
       store_weights(at, load(reinterpret_cast<const BFloat16*>(at)) * all(grow));
     }
+  }
+  static Floats stacked(const Floats (&x)[2]) {
+    constexpr int kPair = 0x10001;  // word j: halves j and 16 + j of the two vectors, rounded
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i from = _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32(kPair)),
+                                          _mm512_set1_epi32(16 << 16));
+    const auto halves = (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]);
+    return _mm512_castsi512_ps(_mm512_permutexvar_epi16(from, halves));
   }
   static Floats seen_part(Floats value, bool seen, bool next_seen) {
     const std::uint32_t bits = (seen ? 0x0000ffffu : 0u) | (next_seen ? 0xffff0000u : 0u);

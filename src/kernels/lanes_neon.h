@@ -131,8 +131,16 @@ inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
   store(to, vpaddq_f32(vpaddq_f32(x[0], x[1]), vpaddq_f32(x[2], x[3])));
 }
 inline float max_of(Floats x) { return vmaxvq_f32(x); }
+template <int R>
+inline void sum_of_each(const Floats (&x)[R], Floats (&to)[R]) {
+  for (int r = 0; r < R; ++r) to[r] = all(sum_of(x[r]));
+}
+template <int R>
+inline void max_of_each(const Floats (&x)[R], Floats (&to)[R]) {
+  for (int r = 0; r < R; ++r) to[r] = all(max_of(x[r]));
+}
+inline float first_of(Floats x) { return vgetq_lane_f32(x, 0); }
 
-inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 
 // Pairs of floats, then pairs of pairs.
@@ -145,6 +153,12 @@ inline void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
   rows[1] = vreinterpretq_f32_f64(vtrn1q_f64(b, d));
   rows[2] = vreinterpretq_f32_f64(vtrn2q_f64(a, c));
   rows[3] = vreinterpretq_f32_f64(vtrn2q_f64(b, d));
+}
+
+using Integers = uint64x2_t;
+constexpr int kIntegers = 2;
+inline Integers low_times(Integers x, std::uint32_t m) {
+  return vmull_u32(vmovn_u64(x), vdup_n_u32(m));
 }
 
 }  // namespace

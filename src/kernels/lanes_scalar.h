@@ -94,11 +94,26 @@ inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
   for (int i = 0; i < kFewKeys; ++i) to[i] = x[i];
 }
 inline float max_of(Floats x) { return x; }
-// Brings the cache line of p near (into L2), if there is a means.
-inline void prefetch(const void*) {}
+// to[r]: the sum (the largest) of the lanes of x[r], in all lanes; the sum as sum_of has it.
+template <int R>
+inline void sum_of_each(const Floats (&x)[R], Floats (&to)[R]) {
+  for (int r = 0; r < R; ++r) to[r] = all(sum_of(x[r]));
+}
+template <int R>
+inline void max_of_each(const Floats (&x)[R], Floats (&to)[R]) {
+  for (int r = 0; r < R; ++r) to[r] = all(max_of(x[r]));
+}
+inline float first_of(Floats x) { return x; }
+// Asks for the cache line of p, which will be written, if there is a means.
 inline void prefetch_to_write(const void*) {}
 // rows[r] lane c  <->  rows[c] lane r
 inline void transpose(Floats (&)[kLanes]) {}
+
+// Integers of 64 bits, as many as a vector has; + ^ & << >> are the language's own.
+using Integers = std::uint64_t;
+constexpr int kIntegers = 1;
+// The lower halves times m, whole.
+inline Integers low_times(Integers x, std::uint32_t m) { return (x & 0xffffffffu) * m; }
 
 }  // namespace
 }  // namespace fovea::kernels

@@ -16,6 +16,7 @@ template <class T>
 struct Single {
   using Number = T;
   static constexpr int kDepth = 1;
+  static constexpr bool kAsTheyLie = sizeof(T) == 4;  // numbers in memory are words already
   static Floats multiply_add(Floats a, Floats b, Floats sum) { return fma(a, b, sum); }
 
   // The words of numbers [0, n) of a row, n at most kLanes; those past n are 0.
@@ -23,6 +24,11 @@ struct Single {
   static Floats words(const T* row) { return load(row); }
   // The word at place j of a row of values, E ones side by side: that of key j itself.
   static Floats value_words(const T* key, const T*, std::int64_t n) { return load_first(key, n); }
+  template <int C>
+  static void value_words(const T* key, const T*, Floats (&v)[C]) {
+#pragma GCC unroll 16
+    for (int c = 0; c < C; ++c) v[c] = load(key + c * kLanes);
+  }
 
   static Floats with_sign(Floats words, float sign) { return words * all(sign); }
 
@@ -39,6 +45,8 @@ struct Single {
       store(words + i, load(words + i) * all(grow));
     }
   }
+  // The words of queries side by side: lane j holds x[0][j], ...
+  static Floats stacked(const Floats (&x)[kDepth]) { return x[0]; }
   // The word of values with what this row may not see made 0.
   static Floats seen_part(Floats value, bool seen, bool) { return seen ? value : all(0); }
 };

@@ -77,7 +77,8 @@ bool weigh_full_tile(const State& s, const Weights& weights, int begin, std::int
     }
   }
   Floats sum[kTileRows][kTileVectors];
-  multiply<Operands>(s.w.q + begin * s.words, s.words, s.packed_keys + from * s.words, sum);
+  multiply<Operands>(s.w.q + begin * s.words, s.words, s.words, s.packed_keys + from * s.words,
+                     sum);
   std::uint32_t over = 0;
 #pragma GCC unroll 16
   for (int r = 0; r < kTileRows; ++r) {
@@ -111,52 +112,42 @@ bool weigh_full_tile(const State& s, const Weights& weights, int begin, std::int
 
 // --- any other: scores are stored, then looked at row by row ------------------------------------------
 
-// Memory is what decoding waits for: the values of kFewKeys keys, needed after the scores of the block, and
-// keys that come kAhead later, since the processor's own prefetching does not see through the change from
-// one to the other.
-template <class Operands>
-inline void bring_near(const State& s, std::int64_t j) {
-  using Number = typename Operands::Number;
-  constexpr std::int64_t kAhead = 32;
-  constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(Number));
-  const std::int64_t key = s.block.begin + j;
-  const Number* values = static_cast<const Number*>(s.a.v) + key * s.a.v_step;
-  const Number* keys = static_cast<const Number*>(s.a.k) + (key + kAhead) * s.a.k_step;
-  for (std::int64_t l = 0; l < smaller(kFewKeys, s.keys - key); ++l) {
-    for (std::int64_t e = 0; e < s.a.value_width; e += kLine) prefetch(values + l * s.a.v_step + e);
+// of[l]: key j + l of the block, or another that is seen where no row sees it. Returns false when none is seen.
+template <class T>
+inline bool find_keys(const State& s, std::int64_t j, std::int64_t count, const T** of) {
+  const T* keys = static_cast<const T*>(s.a.k) + (s.block.begin + j) * s.a.k_step;
+  if (s.block.all_seen && j + count <= s.block.keys) {
+    for (std::int64_t l = 0; l < count; ++l) of[l] = keys + l * s.a.k_step;
+    return true;
   }
-  for (std::int64_t l = 0; l < smaller(kFewKeys, s.keys - key - kAhead); ++l) {
-    for (std::int64_t d = 0; d < s.a.width; d += kLine) prefetch(keys + l * s.a.k_step + d);
+  const T* some = nullptr;
+  for (std::int64_t l = 0; l < count; ++l) {
+    const bool seen = j + l < s.block.keys && s.seen[j + l];
+    of[l] = seen ? keys + l * s.a.k_step : nullptr;
+    if (seen) some = of[l];
   }
+  for (std::int64_t l = 0; l < count; ++l) {
+    if (of[l] == nullptr) of[l] = some;
+  }
+  return some != nullptr;
 }
 
-// Where keys are not packed: a few keys at a time, and for those all rows, a few at a time.
+// Where keys are not packed: some keys at a time, and for those all rows, a few at a time, from L1.
 template <class Operands>
 inline void score_few_rows(const State& s, const TileRows& t, std::int64_t from,
                            std::int64_t vectors, float* scores) {
-  using Number = typename Operands::Number;
-  const Number* keys = static_cast<const Number*>(s.a.k) + s.block.begin * s.a.k_step;
-  // Rows 6 or 5 as 3 + 3 or 3 + 2.
-  const int step = t.count > kFewRows ? 3 : kFewRows;
   const std::int64_t end = smaller(from + vectors * kLanes, rounded_up(t.keys, kFewKeys));
-  for (std::int64_t j = rounded_up(t.first - kFewKeys + 1, kFewKeys); j < end; j += kFewKeys) {
-    if (j < from) continue;
-    const Number* of[kFewKeys];
-    const Number* some = nullptr;  // a key that is seen stands in for those that are not
-    for (int l = 0; l < kFewKeys; ++l) {
-      const bool seen = j + l < s.block.keys && s.seen[j + l];
-      of[l] = seen ? keys + (j + l) * s.a.k_step : nullptr;
-      if (seen) some = of[l];
-    }
-    if (some == nullptr) continue;
-    for (int l = 0; l < kFewKeys; ++l) {
-      if (of[l] == nullptr) of[l] = some;
-    }
-    if (s.values_in_place) bring_near<Operands>(s, j);
-    for (int r = 0; r < t.count; r += step) {
-      const int rows = t.count - r < step ? t.count - r : step;
-      kTiles<Operands>.few[rows - 1](s.w.q + (t.begin + r) * s.words, s.a.width, of,
-                                     scores + r * kKeys + (j - from));
+  const std::int64_t ahead = bytes_ahead<typename Operands::Number>(s.a.width, s.a.k_step);
+  const std::int64_t of_query = vectors_of(s.words) <= kFewVectors ? vectors_of(s.words) : 0;
+  for (std::int64_t j = larger(from, t.first / kNearKeys * kNearKeys); j < end; j += kNearKeys) {
+    const std::int64_t count = rounded_up(smaller(kNearKeys, end - j), kFewKeys);
+    const typename Operands::Number* of[kNearKeys];
+    if (!find_keys(s, j, count, of)) continue;
+    for (int r = 0; r < t.count; r += kFewRows) {
+      const auto rows = smaller(kFewRows, t.count - r);
+      kTiles<Operands>.few[rows - 1][of_query](s.w.q + (t.begin + r) * s.words, s.a.width, of,
+                                               count / kFewKeys, r == 0 ? ahead : 0,
+                                               scores + r * kKeys + (j - from));
     }
   }
 }
@@ -381,6 +372,9 @@ inline void blend_rows(const State& s, const Weights& weights, const TileRows& t
   for (int r = 0; r < t.count; r += rows_at_once) {
     const auto rows = smaller(rows_at_once, t.count - r);
     b.p = weights.words + (r * kKeys + first) / kDepth;
+    if (s.values_in_place) {
+      b.ahead = r == 0 ? bytes_ahead<typename Operands::Number>(s.a.value_width, s.a.v_step) : 0;
+    }
     for (std::int64_t p = 0; p < vectors; p += vectors_at_once) {
       const std::int64_t c = smaller(vectors_at_once, vectors - p);
       b.sums = s.w.sums + (t.begin + r) * s.w.value_step + p * kLanes;
@@ -399,11 +393,12 @@ inline void blend_rows(const State& s, const Weights& weights, const TileRows& t
 
 // The values of the whole block where they lie. A few keys at a time: their values are passed over once
 // for each few rows, from L1.
+constexpr std::int64_t kNearValues = 16;
+
 template <class Operands>
 inline void blend_in_place(const State& s, const Weights& weights, const TileRows& t) {
-  constexpr std::int64_t kNearKeys = 16;
   for (std::int64_t from = t.first; from < t.keys;) {
-    const std::int64_t end = smaller(t.keys, (from / kNearKeys + 1) * kNearKeys);
+    const std::int64_t end = smaller(t.keys, (from / kNearValues + 1) * kNearValues);
     blend_rows<Operands>(s, weights, t, from, end);
     from = end;
   }

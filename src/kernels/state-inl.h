@@ -27,14 +27,19 @@ struct State {
   std::int64_t blocks;    // of keys, from the one that has `first`
   Block block;            // the one that is ready now
   std::int64_t block_at;  // its number, from 0
-  bool seen[kKeys];       // of that block, by some row
+  bool* seen;             // [kKeys] of that block, by some row
   float* packed_keys;     // of that block
   float* packed_values;
-  float index[kKeys];    // of its keys: int32 in the memory of floats; with top only
-  const float* added;    // null without mask and bias
-  bool scaled;           // scores are scaled before something is added to them
-  bool keeps;            // weights are kept, for column sums or whole rows
-  bool values_in_place;  // read where they are, not packed
+  const float* q;  // of short rows: words, from row to row q_step
+  std::int64_t q_step;
+  int ahead = 0;                   // which piece of what the next sweep needs is asked for,
+  const char* ahead_at = nullptr;  // from where on,
+  std::int64_t ahead_step = 0;  // and the bytes from line to line; 0: nothing is, yet or any more
+  float* index;                 // [kKeys] of its keys: int32 in the memory of floats; with top only
+  const float* added;           // null without mask and bias
+  bool scaled;                  // scores are scaled before something is added to them
+  bool keeps;                   // weights are kept, for column sums or whole rows
+  bool values_in_place;         // read where they are, not packed
 };
 
 struct TileRows {

@@ -34,11 +34,25 @@
 #include "kernels/softmax-inl.h"
 #include "kernels/parts-inl.h"
 #include "kernels/results-inl.h"
+#include "kernels/dropout-inl.h"
 #include "kernels/short-inl.h"
 // clang-format on
 
 namespace fovea::kernels {
 namespace {
+
+// The weights as they meet the values: less what is dropped. Highlights keep what they were.
+template <class Operands>
+[[gnu::noinline]] Weights dropped(const State& s, const Weights& weights, const TileRows& t) {
+  constexpr int kDepth = Operands::kDepth;
+  const std::int64_t first = t.first / 4 * 4;
+  for (int r = 0; r < t.count; ++r) {
+    const std::int64_t at = (r * kKeys + first) / kDepth;
+    drop<4 / kDepth>(s.a.dropout, s.a.rows[t.begin + r], s.block.begin + first,
+                     s.block.begin + rounded_up(t.keys, 4), weights.words + at, s.w.dropped + at);
+  }
+  return {s.w.dropped, nullptr};
+}
 
 template <class Operands, bool kEntropy, bool kTop>
 inline void sweep_tile(const State& s, const TileRows& t) {
@@ -66,7 +80,9 @@ inline void sweep_tile(const State& s, const TileRows& t) {
     }
     weigh_panel<Operands, kEntropy>(s, weights, t, first, from, vectors, scores, better);
   }
-  if (s.a.v != nullptr && s.values_in_place) blend_in_place<Operands>(s, weights, t);
+  const bool drops = s.a.v != nullptr && s.a.dropout.threshold > 0;
+  const Weights met = drops ? dropped<Operands>(s, weights, t) : weights;
+  if (s.a.v != nullptr && s.values_in_place) blend_in_place<Operands>(s, met, t);
   if constexpr (kTop) offer_tile(s, t, better, first);
   if (s.keeps) {
     for (int r = t.begin; r < t.begin + t.count; ++r) {  // a row that saw nothing yet kept nothing
@@ -76,16 +92,16 @@ inline void sweep_tile(const State& s, const TileRows& t) {
   }
   if (s.a.v == nullptr || s.values_in_place) return;
   if (s.block.finite) {
-    blend_rows<Operands>(s, weights, t, t.first, t.keys);
+    blend_rows<Operands>(s, met, t, t.first, t.keys);
   } else {
-    blend_careful<Operands>(s, weights, t);
+    blend_careful<Operands>(s, met, t);
   }
 }
 
-// All rows see the same keys: nothing is hidden from one and seen by another.
-inline bool sees_alike(const Sweep& a) {
+// The first `rows` rows see the same keys: nothing is hidden from one and seen by another.
+inline bool sees_alike(const Sweep& a, int rows) {
   if (a.masked || a.biased) return false;
-  for (int r = 1; r < a.row_count; ++r) {
+  for (int r = 1; r < rows; ++r) {
     if (a.rows[r].first != a.rows[0].first) return false;
     if (a.rows[r].visible != a.rows[0].visible) return false;
   }
@@ -133,7 +149,12 @@ inline void sweep_parts(State& s) {
 
 template <class Operands>
 void sweep(const Sweep& a) {
-  State s{.a = a, .words = (a.width + Operands::kDepth - 1) / Operands::kDepth};
+  bool seen[kKeys];  // not within State: that would set them to 0 first
+  float index[kKeys];
+  State s{.a = a,
+          .words = (a.width + Operands::kDepth - 1) / Operands::kDepth,
+          .seen = seen,
+          .index = index};
   s.first = INT64_MAX;
   for (int r = 0; r < a.row_count; ++r) {
     if (a.rows[r].visible == 0) continue;
@@ -153,10 +174,15 @@ void sweep(const Sweep& a) {
   s.unit = static_cast<float>(s.scale * kLog2e);
   s.reach = kReach / s.unit;
   // Copies cost more than they save where each value is used once (decoding), or few times.
-  s.values_in_place =
-      sees_alike(a) && a.value_width % kLanes == 0 &&
-      (a.row_count <= kTileRows || (a.type == Number::kFloat32 && a.row_count <= 8 * kTileRows));
-  if (is_short(s) && sweep_short<Operands>(s)) return;
+  const bool few_rows =
+      a.row_count <= kTileRows || (a.type == Number::kFloat32 && a.row_count <= 8 * kTileRows);
+  const bool in_place = few_rows && a.value_width % kLanes == 0;
+  if (is_short(s)) {
+    const int rows = rows_that_see(a);
+    s.values_in_place = in_place && sees_alike(a, rows);
+    if (sweep_short<Operands>(s, rows)) return;
+  }
+  s.values_in_place = in_place && sees_alike(a, a.row_count);
   if (a.few && (a.stage != Sweep::Stage::kWhole || s.keys > kPartKeys)) {
     sweep_parts<Operands>(s);
   } else {

@@ -39,6 +39,15 @@ inline constexpr std::int64_t kNearWeights = kKeptWeights / 4;
 // Of q, k, v; and of out.
 enum class Number : std::uint8_t { kFloat32, kBFloat16, kFloat16 };
 
+// Dropout of weights: fovea/attend.h says which. A weight is dropped where its random word is less than
+// `threshold`; 0: none is. What is kept counts `scale` times.
+struct Dropping {
+  std::uint32_t threshold = 0;
+  std::uint32_t offset = 0;
+  std::uint64_t seed = 0;
+  float scale = 1;
+};
+
 // One query of one head. A null pointer: not wanted, or not given.
 struct Row {
   const void* q = nullptr;
@@ -50,6 +59,8 @@ struct Row {
   float slope = 0;           // what its score loses for each key of distance from there
   float weight = 1;          // its w in `received`
   float known_lse = 0;       // finite; where the sweep has `known`
+  std::uint32_t query = 0;   // its number in its sequence, and
+  std::uint32_t head = 0;    // the number of sequence and head: what dropout counts by
 
   void* out = nullptr;                // [value_width]
   float* lse = nullptr;               // [1]
@@ -95,6 +106,8 @@ struct Sweep {
   std::int64_t top = 0;  // keys kept a row
   bool wholes = false;   // rows have `whole`
 
+  Dropping dropout{};  // of what meets the values; highlights know nothing of it
+
   const float* factor = nullptr;  // factor[j * factor_step]: top ranks by p * factor
   std::int64_t factor_step = 0;
   float* received = nullptr;  // [keys]: sum of weight * p is added, row by row; null: not wanted
@@ -103,6 +116,15 @@ struct Sweep {
   // packed there (packed_keys; 0: none do), and with `again` they are there already.
   std::int64_t packed = 0;
   bool again = false;
+
+  // What the next sweep will read and write, where that is known: asked for meanwhile, if it is short. Each piece
+  // is dense; null: none.
+  struct Ahead {
+    const char* begin = nullptr;
+    const char* end = nullptr;
+  };
+  static constexpr int kAheads = 4;
+  Ahead ahead[kAheads];
 
   float* scratch = nullptr;  // scratch_size floats, aligned to a cache line
 };

@@ -5,26 +5,41 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 namespace fovea::kernels {
 namespace {
 
-// sum[r, j] = sum_d q[r, d] k[j, d]  for R rows and the C * kLanes keys of a panel [words, C * kLanes].
-template <class Operands, int R, int C>
-[[gnu::always_inline]] inline void multiply(const float* q, std::int64_t words, const float* panel,
-                                            Floats (&sum)[R][C]) {
+// A word of an array of floats, or of the caller's queries where those are words as they lie.
+inline float word_at(const float* p) {
+  float x;
+  std::memcpy(&x, p, sizeof(x));
+  return x;
+}
+
+// sum[r, j] = sum_d q[r, d] k[j, d]  for R rows, from row to row q_step words, and the C * kLanes keys of a
+// panel [words, C * kLanes].
+// `ask` asks for a line of memory that is needed later, in each step. (Many at once would wait for each other.)
+struct AskNothing {
+  void operator()(std::int64_t) const {}
+};
+template <class Operands, int R, int C, class Ask = AskNothing>
+[[gnu::always_inline]] inline void multiply(const float* q, std::int64_t q_step, std::int64_t words,
+                                            const float* panel, Floats (&sum)[R][C],
+                                            const Ask& ask = {}) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
     for (int c = 0; c < C; ++c) sum[r][c] = all(0);
   }
   for (std::int64_t d = 0; d < words; ++d) {
+    ask(d);
     Floats k[C];
 #pragma GCC unroll 16
     for (int c = 0; c < C; ++c) k[c] = load(panel + (d * C + c) * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const Floats x = all(q[r * words + d]);
+      const Floats x = all(word_at(q + r * q_step + d));
 #pragma GCC unroll 16
       for (int c = 0; c < C; ++c) sum[r][c] = Operands::multiply_add(x, k[c], sum[r][c]);
     }
@@ -41,7 +56,7 @@ template <int C>
 template <class Operands, int R, int C>
 void score_tile(const float* q, std::int64_t words, const float* panel, float* s) {
   Floats sum[R][C];
-  multiply<Operands>(q, words, panel, sum);
+  multiply<Operands>(q, words, words, panel, sum);
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
@@ -49,46 +64,86 @@ void score_tile(const float* q, std::int64_t words, const float* panel, float* s
   }
 }
 
-// The same for R rows and kFewKeys keys that are not packed: for a few rows panels would not pay. Lanes
-// run along the width and are summed at the end: another order than in panels, but one that does not
-// depend on R. s[r * kKeys + key].
-constexpr int kFewRows = 4;
+// Asks for a row of `width` numbers, `ahead` bytes on from the row at `at`: into the middle cache, which has room for
+// many lines under way, and every other line, since lines come in pairs.
+template <class T>
+[[gnu::always_inline]] inline void ask_ahead(const T* at, std::int64_t width, std::int64_t ahead) {
+  const auto row = reinterpret_cast<std::uintptr_t>(at) + static_cast<std::uintptr_t>(ahead);
+  for (std::uintptr_t i = 0; i < static_cast<std::uintptr_t>(width) * sizeof(T); i += 128) {
+    __builtin_prefetch(reinterpret_cast<const void*>(row + i), 0, 2);
+  }
+}
 
-template <class Operands, int R>
-void score_few(const float* q, std::int64_t width,
-               const typename Operands::Number* const (&keys)[kFewKeys], float* s) {
+// How far ahead of a key its successor is asked for, with `step` numbers from key to key: a page of 4 KiB, at
+// whose end the processor's own prefetching stops.
+template <class T>
+inline std::int64_t bytes_ahead(std::int64_t width, std::int64_t step) {
+  const auto row = width * static_cast<std::int64_t>(sizeof(T));
+  return larger(1, 4096 / row) * step * static_cast<std::int64_t>(sizeof(T));
+}
+
+// The same for R rows and keys that are not packed: for a few rows panels would not pay. Lanes run along the
+// width and are summed at the end: another order than in panels, but one that does not depend on R.
+// s[r * kKeys + key], for `groups` times kFewKeys keys. A query of W vectors stays in registers meanwhile; with
+// W = 0 it has more than kFewVectors, and is read anew.
+//
+// Memory is asked for ahead, `ahead` bytes on from each key: docs/design/decode.md.
+constexpr std::int64_t kNearKeys = 16;  // at most, at once
+constexpr int kFewRows = 4;
+constexpr int kFewVectors = 8;
+
+template <class Operands, int R, int W>
+void score_few(const float* q, std::int64_t width, const typename Operands::Number* const* keys,
+               std::int64_t groups, std::int64_t ahead, float* s) {
   constexpr std::int64_t kStep = kLanes * Operands::kDepth;  // numbers of a vector of words
   const std::int64_t words = (width + Operands::kDepth - 1) / Operands::kDepth;
-  Floats sum[R][kFewKeys];
+  const std::int64_t whole = width / kStep * kStep;
+  const auto query = [&](int r, std::int64_t d) {
+    const float* at = q + r * words + d / Operands::kDepth;
+    return d < whole ? load(at) : load_first(at, words - d / Operands::kDepth);
+  };
+  const auto key = [&](const typename Operands::Number* at, std::int64_t d) {
+    return d < whole ? Operands::words(at + d) : Operands::words(at + d, width - d);
+  };
+  Floats x[R][W == 0 ? 1 : W];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 16
-    for (int l = 0; l < kFewKeys; ++l) sum[r][l] = all(0);
+    for (int w = 0; w < W; ++w) x[r][w] = query(r, w * kStep);
   }
-  // Key by key, so that memory is read straight on.
+  // Key by key in a small loop: memory is read straight on, by the same few instructions, which is what the
+  // processor's prefetching follows. Unrolled over keys, reading and computing did not overlap.
+  float lanes[R][kNearKeys * kLanes];
+  for (std::int64_t l = 0; l < groups * kFewKeys; ++l) {
+    ask_ahead(keys[l], width, ahead);
+    Floats sum[R];
 #pragma GCC unroll 16
-  for (int l = 0; l < kFewKeys; ++l) {
-    std::int64_t d = 0;
-    for (; d + kStep <= width; d += kStep) {
-      const Floats k = Operands::words(keys[l] + d);
+    for (int r = 0; r < R; ++r) sum[r] = all(0);
+    if constexpr (W > 0) {
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        const Floats x = load(q + r * words + d / Operands::kDepth);
-        sum[r][l] = Operands::multiply_add(x, k, sum[r][l]);
+      for (int w = 0; w < W; ++w) {
+        const Floats k = w < W - 1 ? Operands::words(keys[l] + w * kStep) : key(keys[l], w * kStep);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) sum[r] = Operands::multiply_add(x[r][w], k, sum[r]);
+      }
+    } else {
+      for (std::int64_t d = 0; d < width; d += kStep) {
+        const Floats k = key(keys[l], d);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) sum[r] = Operands::multiply_add(query(r, d), k, sum[r]);
       }
     }
-    if (d < width) {
-      const std::int64_t at = d / Operands::kDepth;
-      const Floats k = Operands::words(keys[l] + d, width - d);
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        const Floats x = load_first(q + r * words + at, words - at);
-        sum[r][l] = Operands::multiply_add(x, k, sum[r][l]);
-      }
+    for (int r = 0; r < R; ++r) store(lanes[r] + l * kLanes, sum[r]);
+  }
+  for (int r = 0; r < R; ++r) {
+    for (std::int64_t g = 0; g < groups * kFewKeys; g += kFewKeys) {
+      Floats sum[kFewKeys];
+#pragma GCC unroll 16
+      for (int l = 0; l < kFewKeys; ++l) sum[l] = load(lanes[r] + (g + l) * kLanes);
+      sums_of(sum, s + r * kKeys + g);
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) sums_of(sum[r], s + r * kKeys);
 }
 
 // Where a row's attention goes, and what its sums are multiplied with for that.
@@ -113,8 +168,9 @@ struct Blend {
   const void* v;  // [keys / kDepth, v_step] words of values; in place: [keys, v_step] numbers
   std::int64_t v_step;
   std::int64_t keys;
-  bool starts_late;  // the first key of the first word is not seen, and not read: its weight is 0
-  float* sums;       // [R, step]
+  std::int64_t ahead;  // in place: bytes from a value to that to be asked for; 0: none
+  bool starts_late;    // the first key of the first word is not seen, and not read: its weight is 0
+  float* sums;         // [R, step]
   std::int64_t step;
   // Instead of sums, where these keys are all there are:
   const Target* targets;  // [R]
@@ -150,11 +206,12 @@ void blend_tile(const Blend& b) {
     } else {
       const Number* at = static_cast<const Number*>(b.v) + j * kDepth * b.v_step;
       const Number* next = j * kDepth + 1 < b.keys ? at + b.v_step : at;
-      if (kDepth > 1 && j == 0 && b.starts_late) at = next;
-#pragma GCC unroll 16
-      for (int c = 0; c < C; ++c) {
-        v[c] = Operands::value_words(at + c * kLanes, next + c * kLanes, kLanes);
+      if (kSums == Sums::kGoOn && b.ahead != 0) {
+        ask_ahead(at, C * kLanes, b.ahead);
+        if (kDepth > 1) ask_ahead(next, C * kLanes, b.ahead);
       }
+      if (kDepth > 1 && j == 0 && b.starts_late) at = next;
+      Operands::value_words(at, next, v);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
@@ -185,14 +242,15 @@ constexpr int kWideVectors = 8;
 // Every tile up to the full one, for the edges: scores[R - 1][C - 1] and so on.
 template <class Operands>
 struct TileTable {
-  using Keys = const typename Operands::Number* const (&)[kFewKeys];
   void (*scores[kTileRows][kTileVectors])(const float*, std::int64_t, const float*, float*);
   void (*blends[kTileRows][kTileVectors])(const Blend&);
   void (*blends_in_place[kTileRows][kTileVectors])(const Blend&);
   void (*whole_blends[kTileRows][kTileVectors])(const Blend&);
   void (*whole_blends_in_place[kTileRows][kTileVectors])(const Blend&);
   void (*wide_blends_in_place[kWideRows][kWideVectors])(const Blend&);
-  void (*few[kFewRows])(const float*, std::int64_t, Keys, float*);
+  void (*few[kFewRows][kFewVectors + 1])(const float*, std::int64_t,
+                                         const typename Operands::Number* const*, std::int64_t,
+                                         std::int64_t, float*);
 };
 
 template <class Operands, int R, int C>
@@ -203,7 +261,6 @@ constexpr void fill(TileTable<Operands>& table) {
   table.whole_blends_in_place[R - 1][C - 1] =
       blend_tile<Operands, Values::kInPlace, Sums::kWhole, R, C>;
   table.blends_in_place[R - 1][C - 1] = blend_tile<Operands, Values::kInPlace, Sums::kGoOn, R, C>;
-  if constexpr (R <= kFewRows && C == 1) table.few[R - 1] = score_few<Operands, R>;
   if constexpr (C > 1) {
     fill<Operands, R, C - 1>(table);
   } else if constexpr (R > 1) {
@@ -222,11 +279,22 @@ constexpr void fill_wide(TileTable<Operands>& table) {
   }
 }
 
+template <class Operands, int R, int W>
+constexpr void fill_few(TileTable<Operands>& table) {
+  table.few[R - 1][W] = score_few<Operands, R, W>;
+  if constexpr (W > 0) {
+    fill_few<Operands, R, W - 1>(table);
+  } else if constexpr (R > 1) {
+    fill_few<Operands, R - 1, kFewVectors>(table);
+  }
+}
+
 template <class Operands>
 constexpr TileTable<Operands> filled_table() {
   TileTable<Operands> table{};
   fill<Operands, kTileRows, kTileVectors>(table);
   fill_wide<Operands, kWideRows, kWideVectors>(table);
+  fill_few<Operands, kFewRows, kFewVectors>(table);
   return table;
 }
 template <class Operands>

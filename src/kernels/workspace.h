@@ -29,6 +29,7 @@ struct Workspace {
   float* q;         // [rows, D]             the queries, times the sign of the scale
   float* scores;    // [tile rows, kKeys]    of one tile of rows and one block
   float* weights;   // [tile rows, kKeys]    2^x of one tile of rows and one block
+  float* dropped;   // [tile rows, kKeys]    the same less what dropout drops; with dropout only
   float* added;     // [rows, kKeys]         bias, -inf where hidden; with a mask or bias only
   float* factors;   // [kKeys]               log2 of the factors; with a factor only
   float* sums;      // [rows, value_step]    o: sum of 2^x v
@@ -76,6 +77,7 @@ inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t first
   w.q = take(rows * a.width);
   w.scores = take(kMostTileRows * kKeys);
   w.weights = take(kMostTileRows * kKeys);
+  w.dropped = take(a.dropout.threshold > 0 ? kMostTileRows * kKeys : 0);
   w.added = take(a.masked || a.biased ? rows * kKeys : 0);
   w.factors = take(a.factor != nullptr && a.top > 0 ? kKeys : 0);
   w.sums = take(rows * w.value_step);

@@ -7,9 +7,11 @@
 #include <stdexcept>
 
 #include "base/random.h"
+#include "fovea/backward.h"
 #include "fovea/error.h"
 #include "fovea/half.h"
 #include "reference/attend.h"
+#include "reference/backward.h"
 
 namespace fovea::measure {
 namespace {
@@ -83,7 +85,13 @@ class Case {
     Inputs inputs = inputs_;
     inputs.k = keys_[copy].view({s_.B, s_.G, s_.M, s_.D});
     inputs.v = values_[copy].view({s_.B, s_.G, s_.M, s_.D});
-    attend(inputs, options_, outputs_[variant], threads);
+    if (variant == kBackward) {
+      const Outputs& plain = outputs_[kPlain];
+      attend_backward(inputs, options_, {plain.out, plain.lse},
+                      out_gradient_.view({s_.B, s_.H, s_.N, s_.D}), gradients_, threads);
+    } else {
+      attend(inputs, options_, outputs_[variant], threads);
+    }
   }
 
   // Some rows of what `variant` has just left, against the reference.
@@ -93,16 +101,18 @@ class Case {
 
  private:
   void check_row(Variant variant, std::int64_t b, std::int64_t h, std::int64_t i) const;
+  void check_gradients() const;
 
   const Situation& s_;
   DataType type_;
-  Array q_, out_;
-  std::vector<Array> keys_, values_;
+  Array q_, out_, out_gradient_, dq_;
+  std::vector<Array> keys_, values_, key_gradients_;  // of k, then of v
   std::vector<float> lse_, entropy_, top_weight_, received_;
   std::vector<std::int32_t> top_index_, key_lengths_, query_lengths_;
   Inputs inputs_;
   Options options_;
   Outputs outputs_[kVariants];
+  Gradients gradients_;
   std::int64_t next_ = 0;
 };
 
@@ -111,6 +121,8 @@ Case::Case(const Situation& s, DataType type, std::int64_t copies)
       type_(type),
       q_(type, s.B * s.H * s.N * s.D),
       out_(q_),
+      out_gradient_(q_),
+      dq_(q_),
       lse_(at(s.B * s.H * s.N)),
       entropy_(lse_),
       top_weight_(lse_.size() * kTop),
@@ -130,6 +142,13 @@ Case::Case(const Situation& s, DataType type, std::int64_t copies)
   keys_.push_back(std::move(keys));
   values_.push_back(std::move(values));
 
+  if (has(s, kBackward)) {
+    out_gradient_.fill(&random);
+    for (int n = 0; n < 2; ++n) key_gradients_.emplace_back(keys_.front());
+    gradients_.dq = dq_.view({s.B, s.H, s.N, s.D});
+    gradients_.dk = key_gradients_[0].view({s.B, s.G, s.M, s.D});
+    gradients_.dv = key_gradients_[1].view({s.B, s.G, s.M, s.D});
+  }
   inputs_.q = q_.view({s.B, s.H, s.N, s.D});
   inputs_.key_lengths = key_lengths_;
   inputs_.query_lengths = query_lengths_;
@@ -193,6 +212,20 @@ void Case::check_row(Variant variant, std::int64_t b, std::int64_t h, std::int64
 
   const std::string where = std::string(s_.name) + ", " + fovea::name_of(type_) + ", " +
                             name_of(variant) + ", row " + std::to_string(row);
+  if (variant == kBackward) {
+    std::vector<float> gradient(at(D));
+    std::vector<double> dq(at(D));
+    for (std::int64_t e = 0; e < D; ++e) gradient[at(e)] = out_gradient_[row * D + e];
+    Gradients exact;
+    exact.dq = MutableView(dq.data(), {1, 1, 1, D});
+    reference::attend_backward(inputs, {}, {}, View(gradient.data(), {1, 1, 1, D}), exact);
+    // ds is rounded as the weights are, and so are the gradients.
+    for (std::int64_t d = 0; d < D; ++d) {
+      const double error = std::abs(dq[at(d)] - static_cast<double>(dq_[row * D + d]));
+      require(error <= 4 * tolerance(type_, dq[at(d)]), where + ", dq");
+    }
+    return;
+  }
   for (std::int64_t e = 0; e < D; ++e) {  // written so that NaN fails
     const double error = std::abs(out[at(e)] - static_cast<double>(out_[row * D + e]));
     require(error <= tolerance(type_, out[at(e)]), where + ", out");
@@ -206,6 +239,33 @@ void Case::check_row(Variant variant, std::int64_t b, std::int64_t h, std::int64
   }
 }
 
+// Of all keys together: their dv sum to what all queries' gradients sum to, since weights sum to 1; and
+// <k, dk> is <q, dq>, since both are sum ds_ij scale <q_i, k_j>. Written so that NaN fails.
+void Case::check_gradients() const {
+  double dv = 0, g = 0, g_size = 0, k_dk = 0, q_dq = 0, size = 0;
+  for (std::int64_t n = 0; n < key_value_elements(s_) / 2; ++n) {
+    const double both = static_cast<double>(keys_.front()[n]) * double{key_gradients_[0][n]};
+    dv += double{key_gradients_[1][n]};
+    k_dk += both;
+    size += both * both;
+  }
+  for (std::int64_t row = 0; row < s_.B * s_.H * s_.N; ++row) {
+    const std::int64_t b = row / s_.N / s_.H;
+    const KeyRange range = visible_keys(s_, b, row % s_.N);
+    for (std::int64_t d = 0; d < s_.D && range.begin < range.end; ++d) {
+      const double one = out_gradient_[row * s_.D + d];
+      g += one;
+      g_size += one * one;
+      q_dq += double{q_[row * s_.D + d]} * double{dq_[row * s_.D + d]};
+    }
+  }
+  // Rounding errors of elements do not lean to one side: they grow as the root of their number.
+  const double allowed = tolerance(type_, 1) * 8;
+  require(std::abs(dv - g) <= allowed * std::sqrt(g_size), std::string(s_.name) + ", sum of dv");
+  require(std::abs(k_dk - q_dq) <= allowed * std::sqrt(size + 1),
+          std::string(s_.name) + ", <k, dk> and <q, dq>");
+}
+
 void Case::check(Variant variant) const {
   constexpr int kRows = 6;
   Random random(2);
@@ -217,6 +277,7 @@ void Case::check(Variant variant) const {
     const std::int64_t queries = query_lengths_.empty() ? s_.N : query_lengths_[at(b)];
     check_row(variant, b, pick(s_.H), n == 0 ? queries - 1 : pick(queries));
   }
+  if (variant == kBackward) check_gradients();
   if (!outputs_[variant].received.given()) return;
   // Each query gives away a weight of 1.
   const double given = static_cast<double>(s_.H) *
@@ -252,9 +313,12 @@ const char* name_of(Variant variant) {
     case kPlain: return "plain";
     case kTopEntropy: return "top8_entropy";
     case kReceived: return "received";
+    case kBackward: return "backward";
     default: return "top8_entropy_received";
   }
 }
+
+bool has(const Situation& s, Variant variant) { return variant != kBackward || s.N > 1; }
 
 Measured measure(const Situation& s, DataType type, Threads& threads, const ReadMemory* memory,
                  int streams, double seconds) {
@@ -274,6 +338,7 @@ Measured measure(const Situation& s, DataType type, Threads& threads, const Read
   std::vector<Trial> trials;
   for (int v = 0; v < kVariants; ++v) {
     const auto variant = static_cast<Variant>(v);
+    if (!has(s, variant)) continue;  // the last of them
     subject.run(variant, threads);
     subject.check(variant);
     const double once = seconds_of([&] { subject.run(variant, threads); });
@@ -301,7 +366,7 @@ Measured measure(const Situation& s, DataType type, Threads& threads, const Read
   result.rounds = figures[kPlain].size();
   result.peak = largest(figures[peak]);
   if (s.rotated && memory != nullptr) result.read = largest(figures[read]);
-  for (std::size_t v = 0; v < kVariants; ++v) {
+  for (std::size_t v = 0; v < peak; ++v) {
     result.seconds[v] = spread_of(figures[v]);
     result.ratio[v] = spread_of(ratios(figures[v], figures[kPlain]));
   }

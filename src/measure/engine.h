@@ -14,10 +14,14 @@
 
 namespace fovea::measure {
 
-enum Variant { kPlain, kTopEntropy, kReceived, kAll, kVariants };
+// kBackward: the gradients of q, k and v, from what plain left.
+enum Variant { kPlain, kTopEntropy, kReceived, kAll, kBackward, kVariants };
 
-// "plain", "top8_entropy", "received", "top8_entropy_received".
+// "plain", "top8_entropy", "received", "top8_entropy_received", "backward".
 const char* name_of(Variant variant);
+
+// Nobody trains on one query: decoding has no backward, and its figures stay 0.
+bool has(const Situation& s, Variant variant);
 
 struct Measured {
   std::string refused;  // why the engine does not do this; then nothing else is set

@@ -32,7 +32,7 @@ __attribute__((always_inline)) inline float exp_lane(float x) {
 }
 
 void norm_row(float* x, const float* delta, unsigned long width, const float* weight,
-              const float* bias) {
+              const float* bias, float epsilon) {
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (unsigned long i = 0; i < width; ++i) {
@@ -46,7 +46,7 @@ void norm_row(float* x, const float* delta, unsigned long width, const float* we
     const float d = x[i] - mean;
     squares += d * d;
   }
-  const float scale = 1.0f / __builtin_sqrtf(squares / static_cast<float>(width) + 1e-5f);
+  const float scale = 1.0f / __builtin_sqrtf(squares / static_cast<float>(width) + epsilon);
 #pragma omp simd
   for (unsigned long i = 0; i < width; ++i) x[i] = (x[i] - mean) * scale * weight[i] + bias[i];
 }

@@ -30,7 +30,8 @@ void add_norm(float* x, const float* delta, std::int64_t rows, const Norm& norm)
   const std::size_t width = norm.weight.size();
   for (std::int64_t row = 0; row < rows; ++row) {
     const std::size_t at = static_cast<std::size_t>(row) * width;
-    own.norm_row(x + at, delta + at, width, norm.weight.data(), norm.bias.data());
+    own.norm_row(x + at, delta + at, width, norm.weight.data(), norm.bias.data(),
+                 norm.epsilon);
   }
 }
 

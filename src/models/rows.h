@@ -18,9 +18,10 @@ enum class Activation : std::uint8_t {
 struct Norm {
   std::vector<float> weight;
   std::vector<float> bias;
+  float epsilon = 1e-5f;
 };
 
-// x <- norm(x + delta), row by row: (y - mean) / sqrt(variance + 1e-5) weight + bias. Two passes:
+// x <- norm(x + delta), row by row: (y - mean) / sqrt(variance + epsilon) weight + bias. Two passes:
 // the variance is a mean of squared differences from the mean, which does not cancel.
 void add_norm(float* x, const float* delta, std::int64_t rows, const Norm& norm);
 

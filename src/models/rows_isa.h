@@ -5,7 +5,7 @@ namespace fovea::rows {
 
 struct Loops {
   void (*norm_row)(float* x, const float* delta, unsigned long width, const float* weight,
-                   const float* bias);
+                   const float* bias, float epsilon);
   void (*swish)(float* x, unsigned long count);
   void (*gelu_tanh)(float* x, unsigned long count);
   float (*largest)(const float* x, unsigned long count);              // NaN is passed over

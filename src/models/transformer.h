@@ -12,6 +12,7 @@
 #include "base/aligned.h"
 #include "fovea/threads.h"
 #include "models/config.h"
+#include "models/layers.h"
 #include "models/weights.h"
 
 namespace fovea {
@@ -32,11 +33,6 @@ struct Encoded {
 };
 
 Encoded encode(const Model& model, std::span<const Ids* const> sources, Threads& threads);
-
-// Memory that is kept from layer to layer and step to step.
-struct Scratch {
-  std::vector<float> wide, context, delta;
-};
 
 // One step after another for B sentences of k beams each. Nothing is copied when beams are
 // exchanged: every beam's past keys stay where they were written, and a mask says which of them a

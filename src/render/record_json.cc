@@ -66,6 +66,23 @@ std::string json_of(const Translation& translation) {
   return root.dump();
 }
 
+std::string json_of(const Classification& classification) {
+  Json root;
+  root["text"] = classification.text;
+  root["labels"] = Json::array();
+  for (const LabelShare& one : classification.labels) {
+    root["labels"].push_back({{"label", one.label}, {"probability", one.probability}});
+  }
+  root["words"] = words_of(classification.words);
+  root["weights"] = classification.weights;
+  root["evidence"] = classification.evidence;
+  root["punctuation_weight"] = classification.punctuation_weight;
+  root["punctuation_evidence"] = classification.punctuation_evidence;
+  root["pieces"] = classification.pieces;
+  root["windows"] = classification.windows;
+  return root.dump();
+}
+
 std::string pharaoh_of(const std::vector<Link>& alignment) {
   std::string text;
   for (const Link& link : alignment) {

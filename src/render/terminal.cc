@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdio>
+#include <cstring>
 #include <map>
 #include <numeric>
 #include <string>
@@ -14,6 +16,8 @@ namespace fovea {
 namespace {
 
 constexpr int kMostTargetColumns = 24;
+constexpr double kMarked = 0.3;          // of the strongest word's weight
+constexpr std::size_t kMostListed = 10;  // words of a labelled text
 constexpr const char* kReset = "\x1b[0m";
 constexpr const char* kDim = "\x1b[2m";
 
@@ -220,6 +224,58 @@ std::string terminal_of(const Translation& translation, const TerminalStyle& sty
                           " of the weight; punctuation " +
                           percent(mean(translation.punctuation_weight)) + ", end of sentence " +
                           percent(mean(translation.end_weight)));
+  return out + '\n';
+}
+
+std::string terminal_of(const Classification& classification, const TerminalStyle& style) {
+  const Painter painter(style.colors);
+  if (classification.labels.empty()) return "(no words)\n";
+  std::string out;
+  for (const LabelShare& one : classification.labels) {
+    out += (out.empty() ? "" : "  ") + tame(one.label) + ' ' + percent(one.probability);
+  }
+  out += '\n';
+  // Tints are relative: of the strongest word's weight, which is small in a long text.
+  const auto count = classification.words.size();
+  double most = 0;
+  for (const double weight : classification.weights) most = std::max(most, weight);
+  int used = 0;
+  for (std::size_t w = 0; w < count; ++w) {
+    const std::string text = tame(classification.words[w].text);
+    const double strength = most > 0 ? classification.weights[w] / most : 0;
+    const bool marked = strength >= kMarked;
+    const std::string shown = marked && !painter.colored() ? '*' + text + '*' : text;
+    const int size = columns(shown);
+    if (used > 0) {
+      const bool wrap = used + 1 + size > style.width;
+      out += wrap ? '\n' : ' ';
+      used = wrap ? 0 : used + 1;
+    }
+    out += marked ? painter.painted(shown, strength) : shown;
+    used += size;
+  }
+  std::vector<std::size_t> order(count);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return classification.weights[a] > classification.weights[b];
+  });
+  const std::vector<std::string> names = names_of(classification.words);
+  out += "\n  looked at  ";
+  Flow flow(13, style.width);
+  double shown_weight = 0;
+  for (std::size_t i = 0; i < std::min(count, kMostListed); ++i) {
+    char numbers[32];
+    std::snprintf(numbers, sizeof numbers, " %.1f%% %+.2f",
+                  100 * classification.weights[order[i]], classification.evidence[order[i]]);
+    flow.add(names[order[i]] + numbers,
+             columns(names[order[i]]) + static_cast<int>(std::strlen(numbers)));
+    shown_weight += classification.weights[order[i]];
+  }
+  out += flow.text() + '\n';
+  out += painter.dim("  pooling attention of " + std::to_string(classification.pieces) +
+                     " pieces, and what each word adds to the score of " +
+                     tame(classification.labels[0].label) + "; shown " + percent(shown_weight) +
+                     " of the weight, punctuation " + percent(classification.punctuation_weight));
   return out + '\n';
 }
 

@@ -103,7 +103,7 @@ class ModelPath : public ::testing::Test {
     return folder;
   }
   std::filesystem::path find(const std::string& given, const std::string& program) {
-    return find_model(given, root_.path() / program);
+    return find_model(given, ModelKind::kTranslator, root_.path() / program);
   }
   TemporaryFolder root_;
 };

@@ -266,29 +266,4 @@ TEST_F(Translate, InfoSaysWhatIsThere) {
   EXPECT_EQ(run_program({"info", "/no/such"}).status, 1);
 }
 
-TEST_F(Translate, Evaluate) {
-  const std::string hypotheses = file("hyp", "It's 3.5-mm, ok?\n"),
-                    reference = file("ref", "It's 3.5 mm, ok?\n");
-  const Ran text = run_program({"evaluate", "--hypotheses", hypotheses, "--references", reference});
-  EXPECT_EQ(text.status, 0);
-  EXPECT_THAT(text.out, HasSubstr("BLEU     48.89"));
-  EXPECT_THAT(text.out, HasSubstr("chrF2    71.43"));
-  EXPECT_THAT(text.out,
-              HasSubstr("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0+fovea"));
-  const Ran two = run_program({"evaluate", "--json", "--hyp", "-", "--ref", reference, reference},
-                              {"It's 3.5 mm, ok?\n"});
-  EXPECT_NEAR(Json::parse(two.out)["bleu"]["score"].get<double>(), 100, 1e-9);
-  EXPECT_EQ(Json::parse(two.out)["chrf"].size(), 2u);
-  expect_failure(run_program({"evaluate", "--hyp", hypotheses, "--ref", file("long", "a\nb\n")}),
-                 "1 hypotheses but 2 lines in reference 1");
-  expect_failure(run_program({"evaluate", "--hyp", "/no/such", "--ref", reference}),
-                 "/no/such: cannot open");
-  expect_failure(run_program({"evaluate", "--hyp", file("none", ""), "--ref", file("none", "")}),
-                 "no lines to score");
-  EXPECT_EQ(run_program({"evaluate", "--hyp", hypotheses}).status, 2);
-  EXPECT_EQ(
-      run_program({"evaluate", "--hyp", hypotheses, "--ref", reference, "--tokenize", "x"}).status,
-      2);
-}
-
 }  // namespace

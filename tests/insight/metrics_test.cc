@@ -29,11 +29,22 @@ TEST(Bleu, TokensOf13a) {
   const auto tokens = [](const char* text) { return bleu_tokens(text, BleuTokens::k13a); };
   EXPECT_EQ(tokens("It's 3.5-mm, ok?"), "It's 3.5 - mm , ok ?");
   EXPECT_EQ(tokens("a &quot;b&quot; &amp;lt; &lt;i&gt;"), "a \" b \" < < i >");
+  EXPECT_EQ(tokens("&amp;quot;"), "& quot ;");  // an entity is replaced once, &quot; before &amp;
   EXPECT_EQ(tokens("1,000.5 x,y .,. 7."), "1,000.5 x , y . , . 7 .");
   EXPECT_EQ(tokens("a-b 3-4 --"), "a-b 3 - 4 --");
   EXPECT_EQ(tokens("<skipped>x\xC2\xA0y  \t z  "), "x y z");
   EXPECT_EQ(tokens("a-\nb\nc"), "ab c");
   EXPECT_EQ(tokens(""), "");
+}
+
+// Replacing in place took time that grew with the square of the line: minutes for this one.
+TEST(Bleu, ALineOfAMillionEntitiesIsReadInOnePass) {
+  std::string line, expected;
+  for (int i = 0; i < 1000000; ++i) {
+    line += "&quot;";
+    expected += i == 0 ? "\"" : " \"";
+  }
+  EXPECT_EQ(bleu_tokens(line, BleuTokens::k13a), expected);
 }
 
 TEST(Bleu, TokensOfCharactersAndNone) {

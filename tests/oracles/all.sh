@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every oracle, one after the other; none is skipped. all.sh BUILD-FOLDER PYTHON
-# With FOVEA_DATA (the Tatoeba test files; CI has them) the shipped model is scored on unseen text too.
+# With FOVEA_DATA (the Tatoeba test files; CI has them) metrics are compared on real sentences too, and the
+# shipped model is scored on unseen text.
 set -euo pipefail
 build=$1
 python=$2
@@ -13,7 +14,7 @@ check() {
   if "$python" "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 }
 check "$here/attend_oracle.py" --program "$build/fovea"
-check "$here/metrics_oracle.py" --program "$build/fovea"
+check "$here/metrics_oracle.py" --program "$build/fovea" ${FOVEA_DATA:+--data "$FOVEA_DATA"}
 check "$here/tokenizer_oracle.py" --program "$build/fovea"
 check "$here/practice_oracle.py" --program "$build/fovea"
 check "$here/models_oracle.py" --program "$build/tests/oracles/marian_dump"

@@ -85,3 +85,32 @@ def assert_top(index, weight, p, factor=None, tolerance=1e-5):
     for row in index.reshape(-1, K):
         kept = row[row >= 0]
         assert len(set(kept.tolist())) == len(kept), "a key twice"
+
+
+def gradients(q, k, v, p, out_gradient, scale=None, kept=None):
+    """Of the loss whose gradient by out is given: a dict of dq, dk, dv, ds [B, H, N, M], key_gradient.
+
+    p: the weights, as attention() gives them. kept: what dropout makes of each, 0 or 1 / (1 - rate).
+    """
+    q, k, v, G = (np.asarray(x, np.float64) for x in (q, k, v, out_gradient))
+    B, H, N, D = q.shape
+    heads = k.shape[1]
+    scale = D ** -0.5 if scale is None else scale
+    k, v = (np.repeat(x, H // heads, axis=1) for x in (k, v))
+    z = np.ones_like(p) if kept is None else kept
+    dp = z * np.einsum("bhne,bhme->bhnm", G, v)
+    ds = p * (dp - (p * dp).sum(-1, keepdims=True))
+
+    def of_group(x):
+        return x.reshape(B, heads, H // heads, *x.shape[2:]).sum(2)
+
+    return {"dq": scale * np.einsum("bhnm,bhmd->bhnd", ds, k), "ds": ds, "key_gradient": (p * dp).sum(2),
+            "dk": scale * of_group(np.einsum("bhnm,bhnd->bhmd", ds, q)),
+            "dv": of_group(np.einsum("bhnm,bhne->bhme", z * p, G))}
+
+
+def summed_to(x, shape):
+    """x [B, H, N, M] summed to what was broadcast to it."""
+    whole = (1,) * (x.ndim - len(shape)) + tuple(shape)
+    over = tuple(d for d, size in enumerate(whole) if size == 1)
+    return x.sum(axis=over, keepdims=True).reshape(shape)

@@ -218,7 +218,7 @@ def test_wrong_arrays():
     raises("q is a masked array, whose mask would be lost", np.ma.array(Q), K, V)
     raises("q is a list but must be an array", Q.tolist(), K, V, error=TypeError)
     raises("k is a NoneType but must be an array", Q, None, V, error=TypeError)
-    raises("q requires a gradient, which fovea does not compute: pass q.detach()",
+    raises("q requires a gradient, which is lost here: use fovea.torch.attend, which gives it; or pass q.detach()",
            torch.from_numpy(Q.copy()).requires_grad_(), K, V)
     with torch.no_grad():
         assert_close(fovea.attend(torch.from_numpy(Q.copy()).requires_grad_(), K, V), TRUTH, 1e-5)

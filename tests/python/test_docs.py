@@ -8,14 +8,15 @@ import re
 import pytest
 
 import fovea
+import fovea.torch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def test_docstrings():
     run = 0
-    for name in fovea.__all__:
-        thing = getattr(fovea, name)
+    things = [(name, getattr(room, name)) for room in (fovea, fovea.torch) for name in room.__all__]
+    for name, thing in things:
         if name == "__version__":
             continue
         assert inspect.getdoc(thing), f"{name} has no docstring"
@@ -23,7 +24,7 @@ def test_docstrings():
             result = doctest.DocTestRunner().run(test)
             assert result.failed == 0
             run += result.attempted
-    assert run >= 9
+    assert run >= 20
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])

@@ -24,13 +24,18 @@ def test_stub_is_true(tmp_path):
 
 def test_calls_have_types(tmp_path):
     (tmp_path / "good.py").write_text("""
-import fovea, numpy as np, torch
+import fovea, fovea.torch, numpy as np, torch
 q = np.ones((2, 3), np.float32)
 a: np.ndarray = fovea.attend(q, q, q, causal=True, window=(3, None), key_lengths=[2], rows=None)
 a = fovea.attend(q, q, q, top=3).out
 t: torch.Tensor = fovea.attend(torch.from_numpy(q), q, q, mask=torch.ones(2, 2) > 0, query_lengths=torch.tensor([2]))
 t = fovea.attend(t, t, t, lse=True, rows=[0], causal="top-left").out
 e = fovea.attend(t, t, None, entropy=True).entropy
+a = fovea.attend_backward(q, q, q, fovea.attend(q, q, q, lse=True), q, dbias=False, dropout=0.1, dropout_seed=3).dq
+t = fovea.torch.attend(t, t, t, causal=True, dropout=0.1, key_lengths=torch.tensor([2]))
+t = fovea.torch.attend(t, t, t, top=3, alibi_slopes=[1.0]).out
+t = fovea.torch.scaled_dot_product_attention(t, t, t, None, 0.1, True, enable_gqa=False)
+t = fovea.torch.scaled_dot_product_attention(t, t, t, t > 0, entropy=True).out
 try:
     fovea.set_isa(fovea.available_isas()[0])
 except fovea.Error as error:
@@ -40,7 +45,10 @@ except fovea.Error as error:
     assert code == 0, text
     for wrong in ("fovea.attend([1.0], q, q)", "fovea.attend(q, q, q, causal='left')", "fovea.attend(q, q)",
                   "fovea.attend(q, q, q, None)", "fovea.attend(q, q, q, top='3')", "fovea.attend(q, q, q).entropy",
-                  "fovea.attend(q, q, q, window=(1, 2, 3))", "x: int = fovea.attend(q, q, q)"):
-        (tmp_path / "wrong.py").write_text(f"import fovea, numpy as np\nq = np.ones((2, 3), np.float32)\n{wrong}\n")
+                  "fovea.attend(q, q, q, window=(1, 2, 3))", "x: int = fovea.attend(q, q, q)",
+                  "fovea.attend_backward(q, q, q, q, q)", "fovea.torch.attend(q, q, q)",
+                  "fovea.torch.scaled_dot_product_attention(t, t, t).entropy"):
+        (tmp_path / "wrong.py").write_text(
+            f"import fovea, fovea.torch, numpy as np, torch\nq, t = np.ones((2, 3), np.float32), torch.ones(2, 3)\n{wrong}\n")
         code, text = mypy(tmp_path, "mypy", "--strict", "wrong.py")
         assert code == 1 and "wrong.py:3: error" in text, f"{wrong}: {text}"

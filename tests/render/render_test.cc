@@ -14,6 +14,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::StartsWith;
 using Json = nlohmann::json;
 
 Translation example() {
@@ -222,12 +223,40 @@ TEST(Svg, ShowsWordsTintsAndLinks) {
 }
 
 TEST(Scores, AsJson) {
-  const std::vector<std::string> lines = {"a b c d e"};
+  const std::vector<std::string> lines = {"a b c d e"}, sources = {"un"};
   const std::vector<std::vector<std::string>> references = {lines};
-  const Json root = Json::parse(json_of(bleu(lines, references), {chrf(lines, references)}));
-  EXPECT_NEAR(root["bleu"]["score"].get<double>(), 100, 1e-9);
+  const std::string plain = json_of(evaluate(lines, references));
+  EXPECT_THAT(plain, StartsWith("{\"lines\":1,\"bleu\":{\"score\":100"));
+  const Json root = Json::parse(plain);
   EXPECT_EQ(root["bleu"]["matched"], Json({5, 4, 3, 2}));
+  ASSERT_EQ(root["chrf"].size(), 2u);
+  EXPECT_THAT(root["chrf"][0]["signature"].get<std::string>(), HasSubstr("|nw:0|"));
+  EXPECT_THAT(root["chrf"][1]["signature"].get<std::string>(), HasSubstr("|nw:2|"));
   EXPECT_EQ(root["chrf"][0]["counts"][0], Json({5, 5, 5}));
+  for (const char* absent : {"baseline", "by_length"}) EXPECT_FALSE(root.contains(absent));
+  for (const char* absent : {"interval", "difference"}) EXPECT_FALSE(root["bleu"].contains(absent));
+}
+
+TEST(Scores, AsJsonWithEverything) {
+  const std::vector<std::string> lines = {"a b c d e"}, baseline = {"x"};
+  std::string long_source;
+  for (int i = 0; i < 40; ++i) long_source += "mot ";
+  const std::vector<std::string> sources = {long_source};
+  const std::vector<std::vector<std::string>> references = {lines};
+  EvaluationOptions options;
+  options.bootstrap = Bootstrap{.samples = 3};
+  const Json root = Json::parse(json_of(evaluate(lines, references, options, baseline, sources)));
+  EXPECT_EQ(root["chrf"][0]["interval"], Json({{"mean", 100.0}, {"low", 100.0}, {"high", 100.0}}));
+  EXPECT_EQ(
+      root["chrf"][1]["difference"],
+      Json(
+          {{"score", 100.0}, {"mean", 100.0}, {"low", 100.0}, {"high", 100.0}, {"p_value", 0.25}}));
+  EXPECT_EQ(root["baseline"]["bleu"]["score"], 0.0);
+  EXPECT_FALSE(root["baseline"]["bleu"].contains("difference"));
+  ASSERT_EQ(root["by_length"].size(), 1u);
+  EXPECT_EQ(root["by_length"][0]["words"], Json({{"least", 40}, {"most", nullptr}}));
+  EXPECT_EQ(root["by_length"][0]["bleu"], root["bleu"]);
+  EXPECT_EQ(root["by_length"][0]["baseline"], root["baseline"]);
 }
 
 }  // namespace

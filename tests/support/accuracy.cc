@@ -46,18 +46,6 @@ double half_place(DataType type, double x) {
   return std::ldexp(1.0, exponent - digits);
 }
 
-// As close(), where a result was rounded to a 16-bit type after all else.
-::testing::AssertionResult close_narrow(DataType type, const std::vector<float>& got,
-                                        const std::vector<double>& want, double allowed) {
-  if (got.size() != want.size()) return close(got, want, allowed);
-  for (std::size_t x = 0; x < got.size(); ++x) {
-    const double most = allowed + half_place(type, std::abs(want[x]) + allowed);
-    const auto one = close(std::span(got).subspan(x, 1), std::span(want).subspan(x, 1), most);
-    if (!one) return ::testing::AssertionFailure() << "at " << x << ": " << one.message();
-  }
-  return ::testing::AssertionSuccess();
-}
-
 double largest_finite(const std::vector<double>& values) {
   double largest = 0;
   for (const double x : values) {
@@ -137,6 +125,17 @@ void expect_top(const Problem& problem, const Truth& truth, const Results<float>
 }
 
 }  // namespace
+
+::testing::AssertionResult close_narrow(DataType type, const std::vector<float>& got,
+                                        const std::vector<double>& want, double allowed) {
+  if (got.size() != want.size()) return close(got, want, allowed);
+  for (std::size_t x = 0; x < got.size(); ++x) {
+    const double most = allowed + half_place(type, std::abs(want[x]) + allowed);
+    const auto one = close(std::span(got).subspan(x, 1), std::span(want).subspan(x, 1), most);
+    if (!one) return ::testing::AssertionFailure() << "at " << x << ": " << one.message();
+  }
+  return ::testing::AssertionSuccess();
+}
 
 Truth::Truth(const Problem& problem, const std::vector<float>* lse)
     : exact(exact_results(problem, true, lse)), chosen(exact_results(problem, false, lse)) {

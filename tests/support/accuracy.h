@@ -15,6 +15,10 @@
 // two bases: how far the weight of a dominant key is rounded depends on the base, and that is luck again.
 #pragma once
 
+#include <gtest/gtest.h>
+
+#include <vector>
+
 #include "support/case.h"
 
 namespace fovea::testing {
@@ -27,6 +31,11 @@ struct Truth {
   Results<double> chosen;  // rows as the problem asks for them
   double out_allowed, lse_allowed, rows_allowed, entropy_allowed, received_allowed;
 };
+
+// As close(), of elements that were rounded to a 16-bit type after all else: half of their last place
+// more.
+::testing::AssertionResult close_narrow(DataType type, const std::vector<float>& got,
+                                        const std::vector<double>& want, double allowed);
 
 // Adds a test failure for every output of `got` that is worse than allowed.
 void expect_accurate(const Problem& problem, const Truth& truth, const Results<float>& got);

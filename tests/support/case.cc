@@ -65,6 +65,7 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
       << ", .received_weights = " << c.received_weights << ", .K = " << c.K << ", .R = " << c.R
       << ", .spread = " << c.spread;
   if (c.scale) out << ", .scale = " << *c.scale;
+  if (c.dropout != 0) out << ", .dropout = " << c.dropout;
   return out << ", .narrow_out = " << c.narrow_out << ", .seed = " << c.seed << "u}";
 }
 
@@ -369,7 +370,8 @@ Options Problem::options() const {
           .window_before = c.window_before,
           .window_after = c.window_after,
           .key_begin = c.key_begin,
-          .key_end = c.key_end};
+          .key_end = c.key_end,
+          .dropout = {c.dropout, c.seed, static_cast<std::uint32_t>(c.seed % 3)}};
 }
 
 bool Problem::visible(std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t j) const {

@@ -39,7 +39,8 @@ struct Case {
   std::int64_t K = 3, R = 2;
   double spread = 1;  // standard deviation of the scores
   std::optional<float> scale;
-  bool narrow_out = false;  // out has `type`, else float32
+  float dropout = 0;        // rate; seed and offset are made of `seed`
+  bool narrow_out = false;  // out (and gradients) have `type`, else float32
   std::uint64_t seed = 1;
 };
 

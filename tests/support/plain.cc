@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "reference/row.h"
+
 namespace fovea::testing {
 namespace {
 
@@ -44,6 +46,7 @@ Results<float> plain_loop(const Problem& p, Order order, Weights weights,
   std::fill(results.rows.begin(), results.rows.end(), 0.0F);
   const float scale = c.scale ? *c.scale : 1 / std::sqrt(static_cast<float>(c.D));
   const std::vector<bool> visible = p.all_visible();
+  const Inputs inputs = p.inputs();
   std::vector<float> s(static_cast<std::size_t>(c.M));
   std::vector<bool> seen(static_cast<std::size_t>(c.M));
   const auto row = [&](std::int64_t b, std::int64_t h, std::int64_t i) {
@@ -92,6 +95,9 @@ Results<float> plain_loop(const Problem& p, Order order, Weights weights,
       if (lse != nullptr) return;
       float weight = weights == Weights::kShares ? prob : exponential;
       if (c.type == DataType::kBFloat16) weight = rounded(c.type, weight);
+      if (c.dropout != 0) {
+        weight *= static_cast<float>(reference::dropout_factor(inputs, p.options(), {b, h, i}, j));
+      }
       for (std::int64_t e = 0; e < c.E; ++e) out[e] += weight * p.v.value(b, g, j, e);
     });
     results.entropy[x] = std::log(sum) - mean;

@@ -24,9 +24,15 @@ void pick(View& view, std::int64_t b, std::int64_t first, std::int64_t positions
 }  // namespace
 
 Sequence::Sequence(const Problem& batch, std::int64_t b)
-    : c(batch.c), inputs(batch.inputs()), options(batch.options()) {
+    : c(batch.c),
+      inputs(batch.inputs()),
+      options(batch.options()),
+      b_(b),
+      first_query_(0),
+      packed_queries_(!batch.places.query_offsets.empty()) {
   const auto x = static_cast<std::size_t>(b);
   const Places& places = batch.places;
+  if (packed_queries_) first_query_ = places.query_offsets[x];
   c.B = 1;
   c.N = places.queries(b);
   c.M = places.keys(b);
@@ -67,6 +73,12 @@ void Sequence::cut() {
   if (options.key_begin && *options.key_begin > c.M) options.key_begin = c.M;
   if (options.key_end && *options.key_end > c.M) options.key_end = c.M;
   all_rows();
+}
+
+View Sequence::of_queries(View view) const {
+  pick(view, b_, first_query_, c.N, packed_queries_);
+  view.shape[2] = c.N;
+  return view;
 }
 
 void Sequence::all_rows() {

@@ -17,12 +17,17 @@ struct Sequence {
   // Without the queries and keys past its lengths.
   void cut();
 
+  // Its part of an array of the batch that has an entry for each query ([B, H, N, ...] or [T, H, ...]).
+  View of_queries(View view) const;
+
   Case c;  // sizes of the sequence, for Results; its seed makes other arrays
   Inputs inputs;
   Options options;
 
  private:
   void all_rows();
+  std::int64_t b_, first_query_;
+  bool packed_queries_;
   std::vector<std::int32_t> everyone_;
 };
 

@@ -7,10 +7,14 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <set>
+#include <sstream>
 #include <string>
 
 #include "../../train/ids_file.h"
+#include "fovea/text.h"
+#include "fovea/tokenizer.h"
 
 namespace {
 
@@ -132,6 +136,208 @@ TEST_F(Prepare, TypographicApostrophesReachTheVocabulary) {
   EXPECT_THAT(read("a/vocab.json"), testing::Not(HasSubstr("l'")));
 }
 
+// Pairs that tell each other apart: "m7 n7." and "w7 v7!".
+std::string numbered(int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    const std::string n = std::to_string(i);
+    text += "m" + n + " n" + n + ".\tw" + n + " v" + n + "!\n";
+  }
+  return text;
+}
+
+// Of every line the numbers of the pairs in it.
+std::vector<std::vector<int>> numbers_in(const std::string& text, const std::string& end) {
+  std::vector<std::vector<int>> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) {
+    lines.emplace_back();
+    std::istringstream parts(line);
+    for (std::string first, second; parts >> first >> second;) {
+      EXPECT_EQ(first.substr(1) + end, second.substr(1));
+      lines.back().push_back(std::stoi(first.substr(1)));
+    }
+  }
+  return lines;
+}
+
+TEST_F(Prepare, JoinsPairsToLongOnesInEveryText) {
+  write("t.tsv", numbered(400));
+  const std::string words = "--train t.tsv --valid t.tsv --test t.tsv --vocab 60 --join ";
+  ASSERT_EQ(run("--out a " + words + "1"), 0) << said_;
+  EXPECT_THAT(said_, HasSubstr("joined 400 pairs to "));
+  for (const char* text : {"valid", "test"}) {
+    const auto sources = numbers_in(read("a/" + std::string(text) + ".source"), ".");
+    EXPECT_EQ(sources, numbers_in(read("a/" + std::string(text) + ".target"), "!"));
+    std::map<std::size_t, int> sizes;
+    std::set<int> seen;
+    for (const auto& line : sources) {
+      ++sizes[line.size()];
+      for (const int number : line) EXPECT_TRUE(seen.insert(number).second) << number;
+    }
+    EXPECT_EQ(seen.size(), 400u);
+    EXPECT_LE(sizes[1], 1);  // what was left over
+    for (std::size_t size = 2; size <= 8; ++size) EXPECT_GT(sizes[size], 2) << size;
+    EXPECT_LE(sizes.size(), 8u);
+  }
+  EXPECT_EQ(fovea::train::read_ids(path("a/train.ids")).size(),
+            fovea::train::read_ids(path("a/valid.ids")).size());
+  // The same again; another drawing; half of them; none.
+  ASSERT_EQ(run("--out b " + words + "1"), 0) << said_;
+  EXPECT_EQ(read("a/train.ids"), read("b/train.ids"));
+  EXPECT_EQ(read("a/test.source"), read("b/test.source"));
+  ASSERT_EQ(run("--out c " + words + "1 --join-seed 2"), 0) << said_;
+  EXPECT_NE(read("a/test.source"), read("c/test.source"));
+  ASSERT_EQ(run("--out d " + words + "0.5"), 0) << said_;
+  int single = 0;
+  for (const auto& line : numbers_in(read("d/test.source"), ".")) single += line.size() == 1;
+  EXPECT_THAT(single, testing::AllOf(testing::Ge(200), testing::Le(201)));
+  ASSERT_EQ(run("--out e " + words + "0"), 0) << said_;
+  EXPECT_EQ(numbers_in(read("e/test.source"), ".").size(), 400u);
+}
+
+TEST_F(Prepare, JoinedPairsKeepToTheLongestLength) {
+  write("t.tsv", numbered(200));
+  ASSERT_EQ(run("--out a --train t.tsv --valid t.tsv --vocab 60 --join 1 --max-length 30"), 0)
+      << said_;
+  const auto ids = fovea::train::read_ids(path("a/valid.ids"));
+  EXPECT_LE(*std::max_element(ids.source_lengths.begin(), ids.source_lengths.end()), 30);
+  EXPECT_LE(*std::max_element(ids.target_lengths.begin(), ids.target_lengths.end()), 30);
+  EXPECT_GE(*std::max_element(ids.source_lengths.begin(), ids.source_lengths.end()), 20);
+  EXPECT_THAT(said_, HasSubstr("(0 too long"));
+}
+
+// For every pair of train.ids its links, as "source word-target word" with how many pieces each.
+std::vector<std::multiset<std::string>> word_links(const std::string& folder) {
+  const auto tokenizer = fovea::MarianTokenizer::load(folder);
+  const auto ids = fovea::train::read_ids(folder + "/train.ids");
+  const auto links = fovea::train::read_links(folder + "/train.links", ids);
+  std::vector<std::multiset<std::string>> result;
+  std::int64_t source_at = 0, target_at = 0;
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    const auto words_of = [&](const std::vector<std::int32_t>& all, std::int64_t at,
+                              std::int32_t length) {
+      const auto decoded = tokenizer.decode({&all[at], static_cast<std::size_t>(length)});
+      const auto words = fovea::words(decoded.text);
+      std::vector<std::string> texts;
+      for (const auto word : fovea::words_of_pieces(decoded.spans, words)) {
+        texts.push_back(word < 0 ? "</s>" : words[word].text);
+      }
+      return texts;
+    };
+    const auto source = words_of(ids.source_ids, source_at, ids.source_lengths[i]);
+    const auto target = words_of(ids.target_ids, target_at, ids.target_lengths[i]);
+    source_at += ids.source_lengths[i];
+    target_at += ids.target_lengths[i];
+    result.emplace_back();
+    for (const auto& link : links[i]) {
+      result.back().insert(source[link.source] + "-" + target[link.target]);
+    }
+  }
+  return result;
+}
+
+TEST_F(Prepare, GuidedAlignmentLinksPieces) {
+  write("t.tsv", "le chat dort.\tthe cat sleeps !\nun chien\ta dog\nl'eau\twater\n" + numbered(60));
+  std::string links = "0-0 1-1 2-2 2-3 0p1\n\n0-0\n";
+  for (int i = 0; i < 60; ++i) links += "0-1\n";
+  write("links", links);
+  ASSERT_EQ(run("--out a --train t.tsv --valid t.tsv --vocab 60 --guided-alignment links"), 0)
+      << said_;
+  const auto found = word_links(path("a"));
+  ASSERT_EQ(found.size(), 63u);
+  EXPECT_GT(found[0].count("le-the"), 0u);
+  EXPECT_GT(found[0].count("chat-cat"), 0u);
+  EXPECT_GT(found[0].count("dort.-sleeps"), 0u);
+  EXPECT_GT(found[0].count("dort.-!"), 0u);  // a word of nothing but punctuation stands for itself
+  EXPECT_EQ(found[0].count("le-cat"), 0u);   // only possible
+  EXPECT_TRUE(found[1].empty());
+  EXPECT_GT(found[2].count("l'eau-water"), 0u);
+  EXPECT_GT(found[3].count("m0-v0!"), 0u);
+  // The full stop of "dort." takes no part: its piece is linked to nothing.
+  const auto ids = fovea::train::read_ids(path("a/train.ids"));
+  const auto pieces = fovea::train::read_links(path("a/train.links"), ids);
+  for (const auto& link : pieces[0]) {
+    EXPECT_LT(link.source, ids.source_lengths[0] - 2);
+  }
+  // Without the option an old file does not stay.
+  ASSERT_EQ(run("--out a --train t.tsv --valid t.tsv --vocab 60"), 0) << said_;
+  EXPECT_FALSE(fs::exists(path("a/train.links")));
+}
+
+TEST_F(Prepare, GuidedAlignmentFollowsJoinedAndHeldOutPairs) {
+  write("t.tsv", numbered(300));
+  std::string links;
+  for (int i = 0; i < 300; ++i) links += "0-0 1-1\n";
+  write("one", links.substr(0, 8 * 100));
+  write("two", links.substr(8 * 100));
+  ASSERT_EQ(run("--out a --train t.tsv --vocab 60 --join 0.7 --guided-alignment one two"), 0)
+      << said_;
+  std::set<std::string> first;
+  for (const auto& pair : word_links(path("a"))) {
+    for (const std::string& link : pair) {
+      const std::size_t dash = link.find('-');
+      const std::string from = link.substr(0, dash), to = link.substr(dash + 1);
+      if (from[0] == 'm') {
+        EXPECT_EQ("w" + from.substr(1), to);
+        first.insert(from);
+      } else {
+        EXPECT_EQ("v" + from.substr(1, from.size() - 2) + "!", to);
+      }
+    }
+  }
+  const auto held = numbers_in(read("a/valid.source"), ".");
+  std::size_t held_out = 0;
+  for (const auto& line : held) held_out += line.size();
+  EXPECT_EQ(first.size() + held_out, 300u);
+}
+
+TEST_F(Prepare, GuidedAlignmentErrorsNameFileAndLine) {
+  write("t.tsv", "un chat\ta cat\nun chien\ta dog\n");
+  struct Case {
+    std::string links, expected;
+  };
+  const Case cases[] = {
+      {"0-0\n0-2\n", "links:2: link 0-2, but the pair has 2 and 2 words, counted from 0"},
+      {"2-0\n\n", "links:1: link 2-0"},
+      {"0-0\n0:1\n", "links:2: alignment: \"0:1\" is not a link"},
+      {"0-0\n", "links: the links end after 1 of 2 training pairs"},
+      {"\n\n0-0\n", "links:3: there are only 2 training pairs"},
+  };
+  for (const Case& one : cases) {
+    write("links", one.links);
+    EXPECT_EQ(run("--out i --train t.tsv --valid t.tsv --vocab 20 --guided-alignment links"), 1);
+    EXPECT_THAT(said_, HasSubstr(one.expected));
+    EXPECT_FALSE(fs::exists(path("i/train.ids"))) << one.expected;
+  }
+  EXPECT_EQ(run("--out i --train t.tsv --vocab 20 --guided-alignment missing"), 1);
+  EXPECT_THAT(said_, HasSubstr("missing: cannot open"));
+}
+
+TEST_F(Prepare, BrokenLinksAreRefused) {
+  write("t.tsv", numbered(60));
+  std::string links;
+  for (int i = 0; i < 60; ++i) links += "0-0 1-1\n";
+  write("links", links);
+  ASSERT_EQ(run("--out a --train t.tsv --valid t.tsv --vocab 60 --guided-alignment links"), 0)
+      << said_;
+  const auto ids = fovea::train::read_ids(path("a/train.ids"));
+  const std::string whole = read("a/train.links");
+  EXPECT_NO_THROW(fovea::train::read_links(path("a/train.links"), ids));
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{7}, std::size_t{31}, std::size_t{100}, whole.size() - 1}) {
+    write("cut.links", whole.substr(0, size));
+    EXPECT_THROW(fovea::train::read_links(path("cut.links"), ids), std::runtime_error) << size;
+  }
+  for (const std::size_t place : {std::size_t{0}, std::size_t{8}, std::size_t{16}, std::size_t{24},
+                                  std::size_t{32}, whole.size() - 1}) {
+    std::string lying = whole;
+    lying[place] ^= 0x40;
+    write("lying.links", lying);
+    EXPECT_THROW(fovea::train::read_links(path("lying.links"), ids), std::runtime_error) << place;
+  }
+}
+
 TEST_F(Prepare, ErrorsNameFileAndLine) {
   const std::string good = "un chat\ta cat\n";
   struct Case {
@@ -171,6 +377,8 @@ TEST_F(Prepare, MisuseIsTwo) {
   EXPECT_EQ(run("--out ids"), 2);
   EXPECT_EQ(run("--train t.tsv"), 2);
   EXPECT_EQ(run("--out ids --train t.tsv --vocab many"), 2);
+  EXPECT_EQ(run("--out ids --train t.tsv --join 1.5"), 2);
+  EXPECT_EQ(run("--out ids --train t.tsv --join-seed -1"), 2);
   EXPECT_EQ(run("--nonsense"), 2);
   EXPECT_EQ(run("--help > /dev/null"), 0);
 }

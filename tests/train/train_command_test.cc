@@ -93,6 +93,24 @@ TEST_F(TrainCommand, ResumesWithTheOptionsOfTheStart) {
               HasSubstr("--resume\n--width\n64\n--steps\n10\n--steps\n20\n"));
 }
 
+TEST_F(TrainCommand, HandsOnTextAndAlignments) {
+  make_fit("echo '{\"event\":\"end\",\"complete\":1}'\n");
+  std::string links;
+  for (int i = 0; i < 60; ++i) links += "0-0 1-1\n";
+  write_text(path("links"), links);
+  std::vector<std::string> words = usual();
+  words.insert(words.end(), {"--join", "1", "--join-seed", "3", "--test", path("v.tsv"),
+                             "--guided-alignment", path("links"), "--guided-alignment-weight",
+                             "0.5", "--guided-alignment-layer", "2"});
+  const Ran ran = train(words, path("fit"));
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  EXPECT_EQ(read_text(path("m/work/ids/test.target")), "a cat that sleeps 2 a cat that sleeps 1\n");
+  EXPECT_TRUE(fs::exists(path("m/work/ids/train.links")));
+  EXPECT_THAT(read_text(path("words")),
+              HasSubstr("--guided-alignment-weight\n0.5\n--guided-alignment-layer\n2\n"));
+  EXPECT_THAT(read_text(path("words")), Not(HasSubstr("--guided-alignment\n")));
+}
+
 TEST_F(TrainCommand, SaysHowItFails) {
   Ran ran = train(usual(), path("nowhere"));
   EXPECT_EQ(ran.status, 1);

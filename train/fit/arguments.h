@@ -11,17 +11,23 @@
 
 namespace fovea::fit {
 
+enum class TaskKind { kTranslate, kClassify };
+
 struct Arguments {
+  TaskKind task = TaskKind::kTranslate;
   std::string ids, run, model, init_from, export_to, logits;
   bool resume = false;
   Shape shape;
   AdamOptions adam;
   double rate = 1e-3, dropout = 0.1, smoothing = 0.1;
+  double piece_dropout = 0;  // share of pieces that a reader sees as [MASK] in training
   std::int64_t steps = 20000, warmup = 1000, decay_steps = 4000;
   std::int64_t batch_tokens = 3000;
   std::int64_t valid_every = 500, checkpoint_every = 200, log_every = 20;
   int patience = 0;  // validations without gain before an early stop; 0 never stops
   double time_limit = 0;
+  double guided_weight = -1;  // -1: 0.1 if there are alignments
+  int guided_layer = 0;       // from 1; 0: the last
   std::uint64_t seed = 1;
   int threads = 0;
   std::string device = "cpu", precision = "auto";

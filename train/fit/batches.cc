@@ -12,9 +12,20 @@ torch::Tensor ids_tensor(const std::vector<std::int32_t>& ids, torch::Device dev
   return torch::tensor(ids, torch::kInt).to(device);
 }
 
+// Row i of the decoder makes target piece i, so that is the row that a link of piece i guides.
+void add_links(const std::vector<train::PieceLink>& links, std::int32_t rows, Batch& batch) {
+  std::vector<std::int32_t> count(rows);
+  for (const train::PieceLink& link : links) ++count[link.target];
+  for (const train::PieceLink& link : links) {
+    batch.links.push_back({static_cast<std::int32_t>(batch.cross_spans.size()) - 1, link.target,
+                           link.source, 1.0f / static_cast<float>(count[link.target])});
+  }
+}
+
 }  // namespace
 
-Corpus::Corpus(const train::IdPairs& pairs) : pairs_(pairs) {
+Corpus::Corpus(const train::IdPairs& pairs, const train::PairLinks* links)
+    : pairs_(pairs), links_(links) {
   source_starts_.push_back(0);
   target_starts_.push_back(0);
   for (const std::int32_t length : pairs.source_lengths)
@@ -40,6 +51,7 @@ Batch Corpus::batch(const std::vector<std::int64_t>& chosen, const Shape& shape,
     target_ids.insert(target_ids.end(), to, to + m);
     target_inputs.push_back(shape.pad());
     target_inputs.insert(target_inputs.end(), to, to + m - 1);
+    if (links_) add_links((*links_)[pair], m, batch);
     for (std::int32_t i = 0; i < n; ++i) source_at.push_back(i);
     for (std::int32_t i = 0; i < m; ++i) target_at.push_back(i);
   }

@@ -17,6 +17,7 @@ struct Batch {
   torch::Tensor target_inputs, target_at,
       target_ids;  // inputs: <pad>, then the targets but the last
   std::vector<Span> source_spans, target_spans, cross_spans;
+  std::vector<GuidedLink> links;  // of given alignments; empty where there are none
   std::int64_t pairs = 0;
 
   std::int64_t target_tokens() const { return target_ids.size(0); }
@@ -24,7 +25,7 @@ struct Batch {
 
 class Corpus {
  public:
-  explicit Corpus(const train::IdPairs& pairs);
+  explicit Corpus(const train::IdPairs& pairs, const train::PairLinks* links = nullptr);
 
   std::int64_t size() const { return static_cast<std::int64_t>(source_starts_.size()) - 1; }
   std::int32_t source_length(std::int64_t pair) const { return length(source_starts_, pair); }
@@ -44,6 +45,7 @@ class Corpus {
     return static_cast<std::int32_t>(starts[pair + 1] - starts[pair]);
   }
   const train::IdPairs& pairs_;
+  const train::PairLinks* links_;
   std::vector<std::int64_t> source_starts_, target_starts_;
 };
 

@@ -23,14 +23,11 @@ struct Header {
   State state;
 };
 
-Header header_of(const Shape& shape, const Parameters& parameters, const State& state) {
+Header header_of(const Parameters& parameters, const State& state) {
   Header header;
   std::memset(static_cast<void*>(&header), 0, sizeof header);
   std::memcpy(header.magic, kMagic, 8);
-  const std::int32_t numbers[8] = {shape.vocabulary, shape.width,          shape.heads,
-                                   shape.ffn,        shape.encoder_layers, shape.decoder_layers,
-                                   shape.positions,  shape.mean_context};
-  std::memcpy(header.shape, numbers, sizeof numbers);
+  std::memcpy(header.shape, parameters.numbers().data(), sizeof header.shape);
   header.parameters = parameters.count();
   header.state = state;
   return header;
@@ -67,7 +64,7 @@ void each_tensor(const Parameters& parameters, const Visit& visit) {
   }
 }
 
-State read(const fs::path& path, const Shape& shape, Parameters& parameters) {
+State read(const fs::path& path, Parameters& parameters) {
   std::ifstream in(path, std::ios::binary);
   std::uint64_t sum = 0;
   auto get = [&](void* data, std::size_t bytes) {
@@ -77,7 +74,7 @@ State read(const fs::path& path, const Shape& shape, Parameters& parameters) {
   };
   Header header;
   get(&header, sizeof header);
-  const Header wanted = header_of(shape, parameters, header.state);
+  const Header wanted = header_of(parameters, header.state);
   if (std::memcmp(header.magic, wanted.magic, 8) != 0) throw std::runtime_error("not a checkpoint");
   if (std::memcmp(header.shape, wanted.shape, sizeof wanted.shape) != 0 ||
       header.parameters != wanted.parameters) {
@@ -102,8 +99,7 @@ State read(const fs::path& path, const Shape& shape, Parameters& parameters) {
 
 }  // namespace
 
-void save_checkpoint(const std::string& folder, const Shape& shape, const Parameters& parameters,
-                     const State& state) {
+void save_checkpoint(const std::string& folder, const Parameters& parameters, const State& state) {
   char name[64];
   std::snprintf(name, sizeof name, "/checkpoint-%09lld.bin", static_cast<long long>(state.step));
   write_whole(folder + name, [&](Writer& out) {
@@ -112,7 +108,7 @@ void save_checkpoint(const std::string& folder, const Shape& shape, const Parame
       out.write(data, bytes);
       sum = checksum(sum, data, bytes);
     };
-    const Header header = header_of(shape, parameters, state);
+    const Header header = header_of(parameters, state);
     put(&header, sizeof header);
     each_tensor(parameters, [&](const torch::Tensor& tensor) {
       const torch::Tensor here = tensor.to(torch::kCPU);
@@ -124,11 +120,10 @@ void save_checkpoint(const std::string& folder, const Shape& shape, const Parame
   for (std::size_t i = 2; i < found.size(); ++i) fs::remove(found[i]);
 }
 
-std::optional<State> load_checkpoint(const std::string& folder, const Shape& shape,
-                                     Parameters& parameters) {
+std::optional<State> load_checkpoint(const std::string& folder, Parameters& parameters) {
   for (const fs::path& path : checkpoints(folder)) {
     try {
-      return read(path, shape, parameters);
+      return read(path, parameters);
     } catch (const std::invalid_argument& error) {
       throw std::runtime_error(path.string() + ": " + error.what());
     } catch (const std::runtime_error& error) {

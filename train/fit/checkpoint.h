@@ -18,12 +18,10 @@ struct State {
 };
 
 // Writes FOLDER/checkpoint-STEP.bin and removes all but the newest two.
-void save_checkpoint(const std::string& folder, const Shape& shape, const Parameters& parameters,
-                     const State& state);
+void save_checkpoint(const std::string& folder, const Parameters& parameters, const State& state);
 // Loads the newest whole checkpoint of the folder, if it has one; a broken one is named and passed
 // over.
-std::optional<State> load_checkpoint(const std::string& folder, const Shape& shape,
-                                     Parameters& parameters);
+std::optional<State> load_checkpoint(const std::string& folder, Parameters& parameters);
 bool has_checkpoint(const std::string& folder);
 
 }  // namespace fovea::fit

@@ -12,8 +12,12 @@ namespace {
 using torch::Tensor;
 namespace fs = std::filesystem;
 
-std::string config_json(const Shape& shape, bool half) {
+std::string config_json(const Shape& shape, bool half, int guided_layer) {
   auto n = [](int value) { return std::to_string(value); };
+  const std::string reading = guided_layer == 0 ? ""
+                                                : ", \"reading\": {\"layer\": " + n(guided_layer) +
+                                                      ", \"head\": 1, \"step\": \"output\", "
+                                                      "\"weighting\": \"raw\"}";
   return "{\n"
          "  \"architectures\": [\"MarianMTModel\"],\n"
          "  \"model_type\": \"marian\",\n"
@@ -77,7 +81,7 @@ std::string config_json(const Shape& shape, bool half) {
          "\",\n"
          "  \"fovea\": {\"context\": \"" +
          (shape.mean_context ? "mean" : "attention") +
-         "\", \"longest_source\": " + n(shape.longest_source) +
+         "\", \"longest_source\": " + n(shape.longest_source) + reading +
          "}\n"
          "}\n";
 }
@@ -107,7 +111,7 @@ std::string generation_json(const Shape& shape) {
 }  // namespace
 
 void export_model(const std::string& folder, const std::string& ids_folder, const Shape& shape,
-                  const Parameters& parameters, bool half) {
+                  const Parameters& parameters, bool half, int guided_layer) {
   torch::NoGradGuard no_grad;
   fs::create_directories(folder);
   const torch::ScalarType type = half ? torch::kHalf : torch::kFloat;
@@ -115,7 +119,7 @@ void export_model(const std::string& folder, const std::string& ids_folder, cons
                            "special_tokens_map.json"}) {
     write_whole(folder + "/" + name, read_whole(ids_folder + "/" + name));
   }
-  write_whole(folder + "/config.json", config_json(shape, half));
+  write_whole(folder + "/config.json", config_json(shape, half, guided_layer));
   write_whole(folder + "/generation_config.json", generation_json(shape));
   NamedTensors tensors;
   tensors.emplace_back("final_logits_bias", torch::zeros({1, shape.vocabulary}, type));
@@ -128,7 +132,7 @@ void export_model(const std::string& folder, const std::string& ids_folder, cons
   write_safetensors(folder + "/model.safetensors", tensors);
 }
 
-void import_model(const std::string& folder, Parameters& parameters) {
+void import_weights(const std::string& folder, Parameters& parameters) {
   torch::NoGradGuard no_grad;
   const std::string path = folder + "/model.safetensors";
   const auto tensors = read_safetensors(path);

@@ -13,7 +13,7 @@ std::vector<std::vector<std::int32_t>> translate(const Model& model, const Corpu
   torch::NoGradGuard no_grad;
   constexpr std::size_t kSentences = 128;
   const Shape& shape = model.shape();
-  const Parameters& parameters = model.parameters();
+  const MarianParameters& parameters = model.parameters();
   std::vector<std::vector<std::int32_t>> hypotheses(chosen.size());
   std::vector<std::size_t> order(chosen.size());
   std::iota(order.begin(), order.end(), 0);

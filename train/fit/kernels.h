@@ -1,14 +1,12 @@
-// Plain loops for everything between the matrix products, on a CPU: each fuses what torch would do
-// in several passes over memory. S is float or Bf16 (storage); sums are in float. Results do not
-// depend on the number of threads.
+// Plain loops for what lies between the matrix products (attention: attention.h), on a CPU: each
+// fuses what torch would do in several passes over memory. S is float or Bf16 (storage); sums are in
+// float. Results do not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "bf16.h"
 #include "dropout.h"
-#include "span.h"
 
 namespace fovea::fit {
 
@@ -43,22 +41,6 @@ void swish_backward(const S* x, const S* out_grad, std::int64_t count, S* x_grad
 // sums[c] = sum over rows of x[r][c]
 template <typename S>
 void column_sums(const S* x, std::int64_t rows, std::int64_t columns, S* sums);
-
-template <typename S>
-struct Rows {
-  S* data = nullptr;
-  std::int64_t stride = 0;
-};
-
-// softmax(scale q k^T) v per head and sentence; with `causal`, query i of a span sees keys up to i.
-template <typename S>
-void attention_forward(Rows<const S> q, Rows<const S> k, Rows<const S> v,
-                       const std::vector<Span>& spans, int heads, int head_width, bool causal,
-                       Rows<S> out);
-template <typename S>
-void attention_backward(Rows<const S> q, Rows<const S> k, Rows<const S> v, Rows<const S> out_grad,
-                        const std::vector<Span>& spans, int heads, int head_width, bool causal,
-                        Rows<S> q_grad, Rows<S> k_grad, Rows<S> v_grad);
 
 // Cross-entropy with label smoothing over the first `classes` of `stride` columns, and in place of
 // the logits their gradient times `weight`; columns past `classes` (padding, which is never

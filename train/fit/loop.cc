@@ -8,17 +8,15 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
-#include <numeric>
+#include <optional>
 
 #include "batches.h"
 #include "checkpoint.h"
+#include "dropout.h"
 #include "events.h"
-#include "export.h"
-#include "files.h"
-#include "greedy.h"
-#include "model.h"
-#include "safetensors.h"
+#include "ops.h"
+#include "processes.h"
+#include "task.h"
 
 namespace fovea::fit {
 namespace {
@@ -39,65 +37,52 @@ torch::ScalarType computing_type(const Arguments& arguments) {
   return torch::kFloat;
 }
 
-struct Validation {
-  double loss = 0;  // negative log-likelihood a target piece, in nats
-  std::string hypotheses;
-};
-
 class Fitting {
  public:
-  Fitting(const Arguments& arguments, const train::IdPairs& train, const train::IdPairs& valid)
-      : arguments_(arguments),
-        device_(arguments.device),
-        type_(computing_type(arguments)),
-        parameters_(arguments.shape, arguments.seed, device_, type_),
-        model_(arguments.shape, parameters_, type_),
-        train_(train),
-        valid_(valid) {}
+  Fitting(const Arguments& arguments, const Processes& processes, Task& task,
+          torch::ScalarType type)
+      : arguments_(arguments), processes_(processes), task_(task), type_(type) {}
 
   int run() {
     start();
     if (!arguments_.export_to.empty()) {
-      export_model(arguments_.export_to, arguments_.ids, arguments_.shape, parameters_,
-                   arguments_.half);
-      if (!arguments_.logits.empty()) write_logits();
+      if (!processes_.first()) return 0;
+      task_.write_model(arguments_.export_to);
+      if (!arguments_.logits.empty()) task_.write_logits(arguments_.logits);
       Event("export").add("step", state_.step).add("folder", arguments_.export_to).say();
       return 0;
     }
     announce();
     const double started = now(), seconds_before = state_.seconds;
-    Walk walk(train_, arguments_.batch_tokens, arguments_.seed, state_.place);
+    Walk walk(task_.train(), arguments_.batch_tokens * processes_.count(), arguments_.seed, state_.place);
     std::int64_t saved = state_.step;
-    double logged = now(), loss = 0;
-    std::int64_t tokens = 0, steps = 0;
-    while (state_.step < arguments_.steps && !stop_asked) {
-      if (arguments_.time_limit > 0 && now() - started > arguments_.time_limit) break;
-      const Batch batch = train_.batch(walk.next(), arguments_.shape, device_);
+    double logged = now();
+    Passed passed;
+    while (state_.step < arguments_.steps && !processes_.any(wants_to_stop(started))) {
+      const std::vector<std::int64_t> chosen = walk.next();
       state_.place = walk.place();
       ++state_.step;
-      loss += step(batch);
-      tokens += batch.target_tokens();
-      ++steps;
+      step(chosen, passed);
       if (state_.step % arguments_.log_every == 0 || state_.step == arguments_.steps) {
-        progress(loss, tokens, steps, now() - logged);
-        logged = now(), loss = 0, tokens = 0, steps = 0;
+        progress(passed, now() - logged);
+        logged = now(), passed = {};
       }
       state_.seconds = seconds_before + now() - started;
       if (state_.step % arguments_.valid_every == 0 || state_.step == arguments_.steps) {
         const double before = now();
-        if (!validate_and_judge()) break;
+        if (processes_.first()) validate_and_judge();
         logged += now() - before;
       }
       if (state_.step % arguments_.checkpoint_every == 0) {
         const double before = now();
-        save_checkpoint(arguments_.run, arguments_.shape, parameters_, state_);
+        save();
         saved = state_.step;
         logged += now() - before;
       }
     }
     state_.seconds = seconds_before + now() - started;
-    if (saved != state_.step)
-      save_checkpoint(arguments_.run, arguments_.shape, parameters_, state_);
+    if (saved != state_.step) save();
+    if (!processes_.first()) return 0;
     const bool complete = state_.step >= arguments_.steps || early_;
     Event("end")
         .add("step", state_.step)
@@ -111,11 +96,28 @@ class Fitting {
   }
 
  private:
+  // What passed since the last progress report.
+  struct Passed {
+    double loss = 0, guided = 0;  // sums over steps of this process's part of the means
+    std::int64_t tokens = 0, steps = 0;
+  };
+
+  bool wants_to_stop(double started) const {
+    return stop_asked || early_ ||
+           (arguments_.time_limit > 0 && now() - started > arguments_.time_limit);
+  }
+
+  void save() {
+    if (processes_.first()) {
+      save_checkpoint(arguments_.run, task_.parameters(), state_);
+    }
+  }
+
   void start() {
     std::filesystem::create_directories(arguments_.run + "/hypotheses");
     const bool there = has_checkpoint(arguments_.run);
     if (arguments_.resume || !arguments_.export_to.empty()) {
-      const auto found = load_checkpoint(arguments_.run, arguments_.shape, parameters_);
+      const auto found = load_checkpoint(arguments_.run, task_.parameters());
       if (found) {
         state_ = *found;
       } else if (there || !arguments_.export_to.empty()) {
@@ -127,155 +129,132 @@ class Fitting {
           ": holds a training already; --resume goes on with it, or give another --run");
     }
     if (state_.step == 0 && !arguments_.init_from.empty())
-      import_model(arguments_.init_from, parameters_);
-  }
-
-  void write_logits() {
-    torch::NoGradGuard no_grad;
-    parameters_.refresh_leaves(true);
-    std::vector<std::int64_t> first(std::min<std::int64_t>(valid_.size(), 32));
-    std::iota(first.begin(), first.end(), 0);
-    const Batch batch = valid_.batch(first, arguments_.shape, device_);
-    const torch::Tensor memory = model_.encode(batch, DropoutSource(0, 0, 0));
-    const torch::Tensor hidden = model_.decode(batch, memory, DropoutSource(0, 0, 0));
-    write_safetensors(arguments_.logits, {{"logits", model_.logits(hidden).to(torch::kFloat)}});
+      task_.init_from(arguments_.init_from);
   }
 
   void announce() {
+    if (!processes_.first()) return;
     Event("start")
         .add("step", state_.step)
-        .add("parameters", parameters_.count())
-        .add("pairs", train_.size())
+        .add("parameters", task_.parameters().count())
+        .add("pairs", task_.train().size())
         .add("device", arguments_.device)
         .add("precision", std::string(type_ == torch::kFloat ? "fp32" : "bf16"))
         .add("threads", static_cast<std::int64_t>(at::get_num_threads()))
+        .add("processes", static_cast<std::int64_t>(processes_.count()))
         .say();
     std::fprintf(
-        stderr, "%s at step %lld: %.2f million parameters, %lld pairs, %s on %s, %d threads\n",
+        stderr,
+        "%s at step %lld: %.2f million parameters, %lld %s%s, %s on %s, %d threads in %d "
+        "process%s\n",
         state_.step > 0 ? "going on" : "starting", (long long)state_.step,
-        static_cast<double>(parameters_.count()) / 1e6, (long long)train_.size(),
-        type_ == torch::kFloat ? "fp32" : "bf16", arguments_.device.c_str(), at::get_num_threads());
+        static_cast<double>(task_.parameters().count()) / 1e6, (long long)task_.train().size(),
+        arguments_.task == TaskKind::kClassify ? "texts" : "pairs",
+        task_.guided() ? " with alignments" : "", type_ == torch::kFloat ? "fp32" : "bf16",
+        arguments_.device.c_str(), at::get_num_threads(), processes_.count(),
+        processes_.count() == 1 ? "" : "es");
   }
 
-  double step(const Batch& batch) {
+  // One step on `chosen`, of which every process takes its part: together they make the gradient
+  // of the mean over the whole.
+  void step(const std::vector<std::int64_t>& chosen, Passed& passed) {
     const auto number = static_cast<std::uint64_t>(state_.step);
+    const auto rank = static_cast<std::uint64_t>(processes_.rank());
+    const std::uint64_t seed = arguments_.seed ^ (rank == 0 ? 0 : mix(rank));  // what drops out
     // Only torch's own dropout draws from this generator; the fused one hashes seed and step.
-    torch::manual_seed(mix(arguments_.seed ^ mix(number)));
-    parameters_.clear_gradients();
-    const TokenLoss loss =
-        model_.loss(batch, arguments_.seed, number, arguments_.dropout, arguments_.smoothing);
-    loss.mean.backward();
+    torch::manual_seed(mix(seed ^ mix(number)));
+    task_.parameters().clear_gradients();
+    std::int64_t all = 0;
+    std::vector<std::int64_t> own;
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      all += task_.weight(chosen[i]);
+      passed.tokens += task_.tokens(chosen[i]);
+      if (i % static_cast<std::size_t>(processes_.count()) == rank) own.push_back(chosen[i]);
+    }
+    if (!own.empty()) {
+      const PartLoss part = task_.learn(own, static_cast<double>(all), seed, number);
+      passed.loss += part.mean;
+      passed.guided += part.guided;
+    }
+    sum_gradients();
     const double norm =
-        adam_step(parameters_, arguments_.adam, rate_at(arguments_, state_.step), state_.step);
+        adam_step(task_.parameters(), arguments_.adam, rate_at(arguments_, state_.step), state_.step);
     if (!std::isfinite(norm)) {
       throw std::runtime_error("the gradient of step " + std::to_string(state_.step) +
                                " is not finite; resume with a lower --rate");
     }
     norm_ = norm;
-    return loss.sums.smoothed / static_cast<double>(batch.target_tokens());
+    ++passed.steps;
   }
 
-  void progress(double loss, std::int64_t tokens, std::int64_t steps, double seconds) {
-    const double per_step = seconds / static_cast<double>(steps);
-    Event("progress")
-        .add("step", state_.step)
+  // In float, whatever the leaves compute in; in one piece, which is one message.
+  void sum_gradients() {
+    if (processes_.count() == 1) return;
+    torch::NoGradGuard no_grad;
+    std::vector<torch::Tensor> parts;
+    for (Parameter& parameter : task_.parameters().all()) {
+      if (parameter.frozen) continue;
+      torch::Tensor& gradient = parameter.leaf.mutable_grad();
+      if (!gradient.defined()) gradient = torch::zeros_like(parameter.leaf);  // of an empty part
+      parts.push_back(gradient.flatten().to(torch::kFloat));
+    }
+    torch::Tensor all = torch::cat(parts);
+    processes_.sum(all);
+    std::int64_t begin = 0;
+    for (Parameter& parameter : task_.parameters().all()) {
+      if (parameter.frozen) continue;
+      torch::Tensor& gradient = parameter.leaf.mutable_grad();
+      const torch::Tensor part = all.narrow(0, begin, gradient.numel()).view(gradient.sizes());
+      gradient = part.to(gradient.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+      begin += gradient.numel();
+    }
+  }
+
+  void progress(const Passed& passed, double seconds) {
+    const auto steps = static_cast<double>(passed.steps);
+    const double loss = processes_.sum(passed.loss) / steps;
+    const double guided = task_.guided() ? processes_.sum(passed.guided) / steps : 0;
+    if (!processes_.first()) return;
+    Event event("progress");
+    event.add("step", state_.step)
         .add("steps", arguments_.steps)
         .add("epoch",
              static_cast<double>(state_.place.epoch) +
-                 static_cast<double>(state_.place.index) / static_cast<double>(train_.size()))
-        .add("loss", loss / static_cast<double>(steps))
+                 static_cast<double>(state_.place.index) / static_cast<double>(task_.train().size()))
+        .add("loss", loss)
         .add("norm", norm_)
         .add("rate", rate_at(arguments_, state_.step))
-        .add("tokens_per_second", static_cast<double>(tokens) / seconds)
-        .add("eta", per_step * static_cast<double>(arguments_.steps - state_.step))
-        .say();
+        .add("tokens_per_second", static_cast<double>(passed.tokens) / seconds)
+        .add("eta", seconds / steps * static_cast<double>(arguments_.steps - state_.step));
+    if (task_.guided()) event.add("alignment_loss", guided);
+    event.say();
   }
 
-  // False when the training should end early.
-  bool validate_and_judge() {
-    if (valid_.size() == 0) {
-      export_model(arguments_.model, arguments_.ids, arguments_.shape, parameters_,
-                   arguments_.half);
-      return true;
+  void validate_and_judge() {
+    const std::optional<double> loss = task_.validate(state_.step, state_.seconds);
+    if (!loss) {
+      task_.write_model(arguments_.model);
+      return;
     }
-    const Validation result = validate();
-    Event("valid")
-        .add("step", state_.step)
-        .add("loss", result.loss)
-        .add("hypotheses", result.hypotheses)
-        .add("seconds", state_.seconds)
-        .say();
-    if (result.loss < state_.best_loss) {
-      state_.best_loss = result.loss;
+    if (*loss < state_.best_loss) {
+      state_.best_loss = *loss;
       state_.validations_without_gain = 0;
-      export_model(arguments_.model, arguments_.ids, arguments_.shape, parameters_,
-                   arguments_.half);
+      task_.write_model(arguments_.model);
     } else {
       ++state_.validations_without_gain;
     }
     early_ = arguments_.patience > 0 && state_.validations_without_gain >= arguments_.patience;
     if (early_) std::fprintf(stderr, "no gain in %d validations: done\n", arguments_.patience);
-    return !early_;
-  }
-
-  // On the moving averages, as the exported model will be.
-  Validation validate() {
-    torch::NoGradGuard no_grad;
-    parameters_.refresh_leaves(true);
-    Validation result;
-    std::vector<std::int64_t> all(valid_.size());
-    std::iota(all.begin(), all.end(), 0);
-    double loss = 0, tokens = 0;
-    constexpr std::int64_t kPairs = 256;
-    for (std::int64_t begin = 0; begin < valid_.size(); begin += kPairs) {
-      const std::vector<std::int64_t> some(all.begin() + begin,
-                                           all.begin() + std::min(valid_.size(), begin + kPairs));
-      const Batch batch = valid_.batch(some, arguments_.shape, device_);
-      loss += model_.loss(batch, 0, 0, 0, arguments_.smoothing).sums.plain;
-      tokens += static_cast<double>(batch.target_tokens());
-    }
-    result.loss = loss / tokens;
-    const auto hypotheses = translate(model_, valid_, all, device_);
-    std::string lines;
-    for (const auto& ids : hypotheses) {
-      for (std::size_t i = 0; i < ids.size(); ++i) lines += (i ? " " : "") + std::to_string(ids[i]);
-      lines += '\n';
-    }
-    result.hypotheses = arguments_.run + "/hypotheses/" + std::to_string(state_.step) + ".ids";
-    write_whole(result.hypotheses, lines);
-    const std::int64_t shown = state_.step / arguments_.valid_every * 97 % valid_.size();
-    Event("sample")
-        .add("step", state_.step)
-        .add("pair", shown)
-        .add("source",
-             std::vector<std::int32_t>(valid_.source(shown),
-                                       valid_.source(shown) + valid_.source_length(shown)))
-        .add("hypothesis", hypotheses[shown])
-        .say();
-    parameters_.refresh_leaves(false);
-    return result;
   }
 
   const Arguments& arguments_;
-  torch::Device device_;
+  const Processes& processes_;
+  Task& task_;
   torch::ScalarType type_;
-  Parameters parameters_;
-  Model model_;
-  Corpus train_, valid_;
   State state_;
   double norm_ = 0;
-  bool early_ = false;
+  bool early_ = false;  // known to the first process, which judges
 };
-
-// The length that 3 in 1,000 training sources reach: the shipped model is at its best on longer
-// text when that is cut there (docs/record.md), which is where the positions that it has hardly
-// seen begin.
-int longest_seen(std::vector<std::int32_t> lengths) {
-  const std::size_t rank = lengths.size() * 3 / 1000;
-  std::nth_element(lengths.begin(), lengths.begin() + static_cast<std::ptrdiff_t>(rank),
-                   lengths.end(), std::greater<>());
-  return std::max(2, lengths[rank]);
-}
 
 }  // namespace
 
@@ -295,27 +274,13 @@ double rate_at(const Arguments& arguments, std::int64_t step) {
 int fit(Arguments arguments) {
   if (arguments.threads > 0) at::set_num_threads(arguments.threads);
   set_plain(arguments.plain);
-  const train::IdPairs train = train::read_ids(arguments.ids + "/train.ids");
-  const train::IdPairs valid = train::read_ids(arguments.ids + "/valid.ids");
-  if (train.size() == 0) throw std::runtime_error(arguments.ids + "/train.ids: holds no pairs");
-  if (valid.vocabulary != train.vocabulary) {
-    throw std::runtime_error(arguments.ids +
-                             ": train.ids and valid.ids have different vocabularies");
-  }
-  arguments.shape.vocabulary = train.vocabulary;
-  for (const auto* lengths : {&train.source_lengths, &train.target_lengths, &valid.source_lengths,
-                              &valid.target_lengths}) {
-    for (const std::int32_t length : *lengths) {
-      if (length > arguments.shape.positions) {
-        throw std::runtime_error(arguments.ids + ": a sentence has " + std::to_string(length) +
-                                 " pieces; give --positions at least that");
-      }
-    }
-  }
-  arguments.shape.longest_source = longest_seen(train.source_lengths);
   std::signal(SIGINT, ask_to_stop);
   std::signal(SIGTERM, ask_to_stop);
-  return Fitting(arguments, train, valid).run();
+  const Processes processes(arguments.device);
+  const torch::ScalarType type = computing_type(arguments);
+  const auto make = arguments.task == TaskKind::kClassify ? make_classify_task : make_translate_task;
+  const std::unique_ptr<Task> task = make(arguments, processes.device(), type);
+  return Fitting(arguments, processes, *task, type).run();
 }
 
 }  // namespace fovea::fit

@@ -24,7 +24,8 @@ Tensor Model::encode(const Batch& batch, DropoutSource dropouts) const {
   return x;
 }
 
-Tensor Model::decode(const Batch& batch, const Tensor& memory, DropoutSource dropouts) const {
+Tensor Model::decode(const Batch& batch, const Tensor& memory, DropoutSource dropouts,
+                     Tensor* guided) const {
   Tensor x = embed_rows(batch.target_inputs, batch.target_at, dropouts.next());
   for (const DecoderLayer& layer : parameters_.decoder) {
     const Tensor qkv = linear(x, layer.qkv.weight, layer.qkv.bias);
@@ -34,6 +35,9 @@ Tensor Model::decode(const Batch& batch, const Tensor& memory, DropoutSource dro
     const Tensor q = linear(x, layer.cross_q.weight, layer.cross_q.bias);
     const Tensor kv = linear(memory, layer.cross_kv.weight, layer.cross_kv.bias);
     const Tensor context = cross_attention(q, kv, batch.cross_spans, shape_.heads);
+    if (guided && !batch.links.empty() && &layer == &parameters_.decoder[guided_layer_]) {
+      *guided = guided_loss(q, kv, batch.cross_spans, shape_.heads, batch.links);
+    }
     x = add_norm(x, linear(context, layer.cross_out.weight, layer.cross_out.bias),
                  layer.cross_norm.gamma, layer.cross_norm.beta, dropouts.next());
     x = add_norm(x, feed_forward(x, layer.up, layer.down), layer.last_norm.gamma,
@@ -45,9 +49,12 @@ Tensor Model::decode(const Batch& batch, const Tensor& memory, DropoutSource dro
 TokenLoss Model::loss(const Batch& batch, std::uint64_t seed, std::uint64_t step, double dropout,
                       double smoothing) const {
   const Tensor memory = encode(batch, DropoutSource(seed, 2 * step, dropout));
-  const Tensor hidden = decode(batch, memory, DropoutSource(seed, 2 * step + 1, dropout));
-  return token_loss(hidden, parameters_.table, parameters_.table_compute, batch.target_ids,
-                    smoothing);
+  Tensor guided;
+  const Tensor hidden = decode(batch, memory, DropoutSource(seed, 2 * step + 1, dropout), &guided);
+  TokenLoss loss =
+      token_loss(hidden, parameters_.table, parameters_.table_compute, batch.target_ids, smoothing);
+  loss.guided = guided;
+  return loss;
 }
 
 Tensor Model::logits(const Tensor& hidden) const {

@@ -2,21 +2,22 @@
 #pragma once
 
 #include "batches.h"
+#include "marian_parameters.h"
 #include "ops.h"
-#include "parameters.h"
 #include "shape.h"
 
 namespace fovea::fit {
 
 class Model {
  public:
-  Model(const Shape& shape, Parameters& parameters, torch::ScalarType type)
-      : shape_(shape), parameters_(parameters), type_(type) {}
+  // `guided_layer`, from 0: whose cross-attention's first head given alignments guide.
+  Model(const Shape& shape, MarianParameters& parameters, torch::ScalarType type, int guided_layer)
+      : shape_(shape), parameters_(parameters), type_(type), guided_layer_(guided_layer) {}
 
   torch::Tensor encode(const Batch& batch, DropoutSource dropouts) const;
-  // Hidden rows, one for each target input.
-  torch::Tensor decode(const Batch& batch, const torch::Tensor& memory,
-                       DropoutSource dropouts) const;
+  // Hidden rows, one for each target input. `guided` gets the loss of the batch's links.
+  torch::Tensor decode(const Batch& batch, const torch::Tensor& memory, DropoutSource dropouts,
+                       torch::Tensor* guided = nullptr) const;
   TokenLoss loss(const Batch& batch, std::uint64_t seed, std::uint64_t step, double dropout,
                  double smoothing) const;
 
@@ -29,12 +30,13 @@ class Model {
     return linear(swish(linear(x, up.weight, up.bias)), down.weight, down.bias);
   }
   const Shape& shape() const { return shape_; }
-  const Parameters& parameters() const { return parameters_; }
+  const MarianParameters& parameters() const { return parameters_; }
 
  private:
   Shape shape_;
-  Parameters& parameters_;
+  MarianParameters& parameters_;
   torch::ScalarType type_;
+  int guided_layer_;
 };
 
 }  // namespace fovea::fit

@@ -1,7 +1,11 @@
 #include "ops.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <stdexcept>
+
+#include "attention.h"
 
 namespace fovea::fit {
 namespace {
@@ -173,13 +177,14 @@ struct Attention : Function<Attention> {
                         const std::vector<Span>* spans, int heads, bool causal) {
     const Blocks blocks = split(q, kv, own);
     Tensor out = torch::zeros({q.size(0), blocks.q.size(1)}, q.options());
+    Tensor lse = torch::empty({q.size(0), heads}, q.options().dtype(torch::kFloat));
     with_type(q, [&](auto s) {
       using S = decltype(s);
-      attention_forward<S>(rows<const S>(blocks.q), rows<const S>(blocks.k),
-                           rows<const S>(blocks.v), *spans, heads,
-                           static_cast<int>(out.size(1) / heads), causal, rows<S>(out));
+      attention_forward<S>(
+          rows<const S>(blocks.q), rows<const S>(blocks.k), rows<const S>(blocks.v), *spans, heads,
+          static_cast<int>(out.size(1) / heads), causal, rows<S>(out), data<float>(lse));
     });
-    ctx->save_for_backward({q, kv});
+    ctx->save_for_backward({q, kv, out, lse});
     // The batch, which owns the spans, outlives the backward pass.
     ctx->saved_data["spans"] = reinterpret_cast<std::int64_t>(spans);
     ctx->saved_data["heads"] = static_cast<std::int64_t>(heads);
@@ -200,58 +205,75 @@ struct Attention : Function<Attention> {
     const Blocks blocks = split(q, kv, own), slopes = split(q_grad, kv_grad, own);
     with_type(q, [&](auto s) {
       using S = decltype(s);
-      attention_backward<S>(rows<const S>(blocks.q), rows<const S>(blocks.k),
-                            rows<const S>(blocks.v), rows<const S>(out_grad), *spans, heads,
-                            static_cast<int>(out_grad.size(1) / heads),
-                            ctx->saved_data["causal"].toBool(), rows<S>(slopes.q),
-                            rows<S>(slopes.k), rows<S>(slopes.v));
+      attention_backward<S>(
+          rows<const S>(blocks.q), rows<const S>(blocks.k), rows<const S>(blocks.v),
+          rows<const S>(saved[2]), data<float>(saved[3]), rows<const S>(out_grad), *spans, heads,
+          static_cast<int>(out_grad.size(1) / heads), ctx->saved_data["causal"].toBool(),
+          rows<S>(slopes.q), rows<S>(slopes.k), rows<S>(slopes.v));
     });
     return {q_grad, kv_grad, {}, {}, {}, {}};
   }
 };
 
-// Padded copies for torch's attention: rows of each span side by side, and where they came from.
-Tensor plain_attention(const Blocks& blocks, const std::vector<Span>& spans, int heads,
-                       bool causal) {
+// Ragged rows as a padded batch: which rows stand in it, and which keys each of them sees.
+struct Padding {
+  std::int64_t queries = 1, keys = 1;  // of the longest span
+  Tensor query_rows, key_rows;         // [spans, queries], [spans, keys]: indices of rows
+  Tensor seen;                         // [spans, queries, keys]
+  std::vector<std::int64_t> from, to;  // place in the padded batch -> row, of every query
+};
+
+Padding padding_of(const std::vector<Span>& spans, bool causal) {
+  Padding padding;
   const auto count = static_cast<std::int64_t>(spans.size());
-  std::int64_t n = 1, m = 1;
   for (const Span& span : spans) {
-    n = std::max<std::int64_t>(n, span.query_length);
-    m = std::max<std::int64_t>(m, span.key_length);
+    padding.queries = std::max<std::int64_t>(padding.queries, span.query_length);
+    padding.keys = std::max<std::int64_t>(padding.keys, span.key_length);
   }
-  Tensor query_rows = torch::zeros({count, n}, torch::kLong),
-         key_rows = torch::zeros({count, m}, torch::kLong);
-  Tensor seen = torch::zeros({count, 1, n, m}, torch::kBool);
-  std::vector<std::int64_t> from, to;
-  auto query_at = query_rows.accessor<std::int64_t, 2>();
-  auto key_at = key_rows.accessor<std::int64_t, 2>();
-  auto see = seen.accessor<bool, 4>();
+  const std::int64_t n = padding.queries, m = padding.keys;
+  padding.query_rows = torch::zeros({count, n}, torch::kLong);
+  padding.key_rows = torch::zeros({count, m}, torch::kLong);
+  padding.seen = torch::zeros({count, n, m}, torch::kBool);
+  auto query_at = padding.query_rows.accessor<std::int64_t, 2>();
+  auto key_at = padding.key_rows.accessor<std::int64_t, 2>();
+  auto see = padding.seen.accessor<bool, 3>();
   for (std::int64_t b = 0; b < count; ++b) {
     const Span& span = spans[b];
     for (std::int64_t i = 0; i < n; ++i) {
       query_at[b][i] = span.query_start + std::min<std::int64_t>(i, span.query_length - 1);
       if (i < span.query_length) {
-        from.push_back(b * n + i);
-        to.push_back(span.query_start + i);
+        padding.from.push_back(b * n + i);
+        padding.to.push_back(span.query_start + i);
       }
-      for (std::int64_t j = 0; j < span.key_length; ++j) see[b][0][i][j] = !causal || j <= i;
+      for (std::int64_t j = 0; j < span.key_length; ++j) see[b][i][j] = !causal || j <= i;
     }
     for (std::int64_t j = 0; j < m; ++j) {
       key_at[b][j] = span.key_start + std::min<std::int64_t>(j, span.key_length - 1);
     }
   }
+  return padding;
+}
+
+Tensor rows_at(const Tensor& x, const Tensor& indices) {
+  return x.index_select(0, indices.flatten().to(x.device()));
+}
+
+Tensor plain_attention(const Blocks& blocks, const std::vector<Span>& spans, int heads,
+                       bool causal) {
+  const Padding padding = padding_of(spans, causal);
+  const auto count = static_cast<std::int64_t>(spans.size());
   const std::int64_t d = blocks.q.size(1);
   auto gather = [&](const Tensor& x, const Tensor& at, std::int64_t length) {
-    return x.index_select(0, at.flatten().to(x.device()))
-        .view({count, length, heads, d / heads})
-        .transpose(1, 2);
+    return rows_at(x, at).view({count, length, heads, d / heads}).transpose(1, 2);
   };
-  Tensor out = at::scaled_dot_product_attention(
-      gather(blocks.q, query_rows, n), gather(blocks.k, key_rows, m), gather(blocks.v, key_rows, m),
-      seen.to(blocks.q.device()));
-  out = out.transpose(1, 2).reshape({count * n, d});
-  const Tensor from_rows = torch::tensor(from, torch::kLong).to(out.device());
-  const Tensor to_rows = torch::tensor(to, torch::kLong).to(out.device());
+  Tensor out =
+      at::scaled_dot_product_attention(gather(blocks.q, padding.query_rows, padding.queries),
+                                       gather(blocks.k, padding.key_rows, padding.keys),
+                                       gather(blocks.v, padding.key_rows, padding.keys),
+                                       padding.seen.unsqueeze(1).to(blocks.q.device()));
+  out = out.transpose(1, 2).reshape({count * padding.queries, d});
+  const Tensor from_rows = torch::tensor(padding.from, torch::kLong).to(out.device());
+  const Tensor to_rows = torch::tensor(padding.to, torch::kLong).to(out.device());
   return torch::zeros({blocks.q.size(0), d}, out.options())
       .index_copy(0, to_rows, out.index_select(0, from_rows));
 }
@@ -332,6 +354,31 @@ Tensor cross_attention(const Tensor& q, const Tensor& kv, const std::vector<Span
 Tensor self_attention(const Tensor& qkv, const std::vector<Span>& spans, int heads, bool causal) {
   if (fused(qkv)) return Attention::apply(qkv, qkv, true, &spans, heads, causal);
   return plain_attention(split(qkv, qkv, true), spans, heads, causal);
+}
+
+Tensor guided_loss(const Tensor& q, const Tensor& kv, const std::vector<Span>& spans, int heads,
+                   const std::vector<GuidedLink>& links) {
+  const Padding padding = padding_of(spans, false);
+  const auto count = static_cast<std::int64_t>(spans.size());
+  const std::int64_t width = q.size(1) / heads;
+  const auto first_head = [&](const Tensor& x, const Tensor& at, std::int64_t length) {
+    return rows_at(x.narrow(1, 0, width), at).view({count, length, width}).to(torch::kFloat);
+  };
+  const Tensor scores = at::bmm(first_head(q, padding.query_rows, padding.queries),
+                                first_head(kv, padding.key_rows, padding.keys).transpose(1, 2)) /
+                        std::sqrt(static_cast<double>(width));
+  const Tensor hidden = padding.seen.logical_not().to(q.device());
+  const Tensor logs =
+      torch::log_softmax(scores.masked_fill(hidden, -std::numeric_limits<float>::infinity()), 2);
+  std::vector<std::int64_t> at;
+  std::vector<float> shares;
+  for (const GuidedLink& link : links) {
+    at.push_back((link.span * padding.queries + link.query) * padding.keys + link.key);
+    shares.push_back(link.share);
+  }
+  const Tensor chosen =
+      logs.flatten().index_select(0, torch::tensor(at, torch::kLong).to(q.device()));
+  return -(chosen * torch::tensor(shares).to(q.device())).sum();
 }
 
 TokenLoss token_loss(const Tensor& hidden, const Tensor& table, const Tensor& compute,

@@ -34,9 +34,16 @@ torch::Tensor cross_attention(const torch::Tensor& q, const torch::Tensor& kv,
 torch::Tensor self_attention(const torch::Tensor& qkv, const std::vector<Span>& spans, int heads,
                              bool causal);
 
+// Guided alignment: -sum of share log p over the links, with p the weights of this
+// cross-attention's first head. Least where every linked row looks at its links, by their shares.
+torch::Tensor guided_loss(const torch::Tensor& q, const torch::Tensor& kv,
+                          const std::vector<Span>& spans, int heads,
+                          const std::vector<GuidedLink>& links);
+
 struct TokenLoss {
   torch::Tensor mean;  // smoothed, with gradient
   LossSums sums;
+  torch::Tensor guided;  // sum over the linked rows, with gradient; undefined without links
 };
 // Logits hidden . table^T never exist for more than a few hundred rows at a time. `table` takes the
 // gradient; `compute` is the same in the type of hidden. The last row (padding) is not a class.

@@ -24,44 +24,12 @@ torch::Tensor sinusoids(int positions, int width) {
   return table;
 }
 
-Parameters::Parameters(const Shape& shape, std::uint64_t seed, torch::Device device,
-                       torch::ScalarType type)
-    : shape_(shape),
+Parameters::Parameters(const std::array<std::int32_t, 8>& numbers, std::uint64_t seed,
+                       torch::Device device, torch::ScalarType type)
+    : numbers_(numbers),
       device_(device),
       type_(type),
-      generator_(at::detail::createCPUGenerator(seed)) {
-  const std::int64_t d = shape.width, ffn = shape.ffn;
-  table = add({"model.shared.weight"}, Kind::kTable, shape.vocabulary, d);
-  positions = sinusoids(shape.positions, shape.width).to(device);
-  const std::vector<std::string> qkv = {"q_proj", "k_proj", "v_proj"};
-  for (int i = 0; i < shape.encoder_layers; ++i) {
-    const std::string at = "model.encoder.layers." + std::to_string(i) + ".";
-    EncoderLayer layer;
-    layer.qkv = affine(at + "self_attn.", qkv, d, d);
-    layer.out = affine(at + "self_attn.", {"out_proj"}, d, d);
-    layer.self_norm = norm(at + "self_attn_layer_norm");
-    layer.up = affine(at, {"fc1"}, ffn, d);
-    layer.down = affine(at, {"fc2"}, d, ffn);
-    layer.last_norm = norm(at + "final_layer_norm");
-    encoder.push_back(layer);
-  }
-  for (int i = 0; i < shape.decoder_layers; ++i) {
-    const std::string at = "model.decoder.layers." + std::to_string(i) + ".";
-    DecoderLayer layer;
-    layer.qkv = affine(at + "self_attn.", qkv, d, d);
-    layer.out = affine(at + "self_attn.", {"out_proj"}, d, d);
-    layer.self_norm = norm(at + "self_attn_layer_norm");
-    layer.cross_q = affine(at + "encoder_attn.", {"q_proj"}, d, d, shape.mean_context);
-    layer.cross_kv = affine(at + "encoder_attn.", {"k_proj", "v_proj"}, d, d);
-    layer.cross_out = affine(at + "encoder_attn.", {"out_proj"}, d, d);
-    layer.cross_norm = norm(at + "encoder_attn_layer_norm");
-    layer.up = affine(at, {"fc1"}, ffn, d);
-    layer.down = affine(at, {"fc2"}, d, ffn);
-    layer.last_norm = norm(at + "final_layer_norm");
-    decoder.push_back(layer);
-  }
-  refresh_table();
-}
+      generator_(at::detail::createCPUGenerator(seed)) {}
 
 Tensor Parameters::add(std::vector<std::string> names, Kind kind, std::int64_t rows,
                        std::int64_t columns, bool zero) {
@@ -80,14 +48,14 @@ Tensor Parameters::add(std::vector<std::string> names, Kind kind, std::int64_t r
   }
   if (kind == Kind::kTable) {
     value.normal_(0, 1 / std::sqrt(static_cast<double>(columns)), generator_);
-    value[rows - 1].zero_();  // <pad>: the decoder's first input is the position alone
   }
   parameter.value = value.to(device_);
   parameter.first = torch::zeros_like(parameter.value);
   parameter.second = torch::zeros_like(parameter.value);
   parameter.averaged = parameter.value.clone();
-  // Tables and norms stay float: their gradients are sums over many rows.
-  const bool wide = kind == Kind::kTable || kind == Kind::kGamma || kind == Kind::kBeta;
+  // Tables, norms and queries stay float: their gradients are sums over many rows.
+  const bool wide = kind == Kind::kTable || kind == Kind::kGamma || kind == Kind::kBeta ||
+                    kind == Kind::kQuery;
   parameter.leaf =
       parameter.value.to(wide ? torch::kFloat : type_, false, true).requires_grad_(!zero);
   all_.push_back(parameter);
@@ -107,9 +75,9 @@ Affine Parameters::affine(const std::string& prefix, const std::vector<std::stri
   return affine;
 }
 
-Norm Parameters::norm(const std::string& name) {
-  return {add({name + ".weight"}, Kind::kGamma, shape_.width, 1),
-          add({name + ".bias"}, Kind::kBeta, shape_.width, 1)};
+Norm Parameters::norm(const std::string& name, std::int64_t width) {
+  return {add({name + ".weight"}, Kind::kGamma, width, 1),
+          add({name + ".bias"}, Kind::kBeta, width, 1)};
 }
 
 std::int64_t Parameters::count() const {
@@ -123,13 +91,6 @@ void Parameters::refresh_leaves(bool averaged) {
   for (Parameter& parameter : all_)
     parameter.leaf.copy_(averaged ? parameter.averaged : parameter.value);
   refresh_table();
-}
-
-void Parameters::refresh_table() {
-  torch::NoGradGuard no_grad;
-  if (!table_compute.defined())
-    table_compute = torch::empty(table.sizes(), table.options().dtype(type_).requires_grad(false));
-  table_compute.copy_(table);
 }
 
 void Parameters::clear_gradients() {

@@ -1,8 +1,9 @@
-// The model's weights: what Adam keeps of them, and the leaves that the network computes with.
+// A model's weights: what Adam keeps of them, and the leaves that the network computes with.
 #pragma once
 
 #include <torch/torch.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -34,40 +35,41 @@ struct EncoderLayer {
   Affine qkv, out, up, down;
   Norm self_norm, last_norm;
 };
-struct DecoderLayer {
-  Affine qkv, out, cross_q, cross_kv, cross_out, up, down;
-  Norm self_norm, cross_norm, last_norm;
-};
-
 class Parameters {
  public:
-  Parameters(const Shape& shape, std::uint64_t seed, torch::Device device, torch::ScalarType type);
+  virtual ~Parameters() = default;
+  Parameters(const Parameters&) = delete;
+  Parameters& operator=(const Parameters&) = delete;
 
   std::vector<Parameter>& all() { return all_; }
   const std::vector<Parameter>& all() const { return all_; }
   std::int64_t count() const;
+  // What fixes the tensors: a checkpoint of other numbers is of another model.
+  const std::array<std::int32_t, 8>& numbers() const { return numbers_; }
 
   // Leaves from the current values, or from their moving averages (to validate and to export).
   void refresh_leaves(bool averaged);
-  // After an optimizer step has written the leaves itself.
-  void refresh_table();
+  // After an optimizer step has written the leaves itself: what is computed from them.
+  virtual void refresh_table() {}
   void clear_gradients();
 
-  torch::Tensor table;          // embeddings, float leaf
-  torch::Tensor table_compute;  // the same in the computing type, for the output product
-  torch::Tensor positions;
-  std::vector<EncoderLayer> encoder;
-  std::vector<DecoderLayer> decoder;
+ protected:
+  Parameters(const std::array<std::int32_t, 8>& numbers, std::uint64_t seed, torch::Device device,
+             torch::ScalarType type);
 
- private:
-  enum class Kind { kMatrix, kBias, kGamma, kBeta, kTable };
+  // What a parameter starts as, and whether its leaf stays float whatever the rest computes in.
+  enum class Kind { kMatrix, kBias, kGamma, kBeta, kTable, kQuery };
   torch::Tensor add(std::vector<std::string> names, Kind kind, std::int64_t rows,
                     std::int64_t columns, bool zero = false);
   Affine affine(const std::string& prefix, const std::vector<std::string>& names, std::int64_t out,
                 std::int64_t in, bool zero = false);
-  Norm norm(const std::string& name);
+  Norm norm(const std::string& name, std::int64_t width);
 
-  Shape shape_;
+  torch::ScalarType type() const { return type_; }
+  torch::Device device() const { return device_; }
+
+ private:
+  std::array<std::int32_t, 8> numbers_;
   torch::Device device_;
   torch::ScalarType type_;
   torch::Generator generator_;

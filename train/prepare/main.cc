@@ -8,12 +8,22 @@
 #include <vector>
 
 #include "../ids_file.h"
+#include "hash.h"
+#include "join.h"
+#include "labelled.h"
+#include "links.h"
+#include "options.h"
 #include "pairs.h"
 #include "vocabulary.h"
 
 namespace {
 
+using fovea::MarianTokenizer;
+using fovea::train::hash_of;
 using fovea::train::IdPairs;
+using fovea::train::Misuse;
+using fovea::train::number;
+using fovea::train::PairLinks;
 using fovea::train::TextPair;
 using fovea::train::Vocabulary;
 
@@ -22,6 +32,7 @@ constexpr char kHelp[] =
 
   fovea-prepare --out DIR --train A.tsv.gz [B.tsv.gz ...] [--valid V.tsv [W.tsv ...]]
   fovea-prepare --out DIR --source a.fr --target a.en [--valid-source v.fr --valid-target v.en]
+  fovea-prepare --task classify ...: labelled text, for a reader; --task classify --help says more
 
 Writes into DIR: train.ids, valid.ids, the validation text (valid.source, valid.target) and the vocabulary
 in MarianMT's layout (source.spm, target.spm, vocab.json, tokenizer_config.json). A .tsv line is
@@ -31,6 +42,11 @@ what it says, is kept back from training with all its sources.
   --vocab N            pieces in the joint vocabulary (8000)
   --vocab-from DIR     take the vocabulary of this model folder; learn none
   --max-length N       leave out training pairs with a side of more than N pieces (200)
+  --join P             join this share of the pairs, of all texts alike, into long ones of 2 to 8, none
+                       longer than --max-length (0); --join-seed 1 draws them
+  --test FILE ...      text to measure with later, not learnt from: goes to test.source, test.target
+  --guided-alignment F ...   links between the words of the training pairs, a line for each ("0-0
+                       1-2", as `fovea align` writes them): they go to train.links, for fovea-fit
   --typographic P      give a share P of the sources that have the apostrophe ' the typographic one
                        instead, as books print it (0); which ones depends on the text alone
   --source-lang, --target-lang   names for tokenizer_config.json
@@ -41,30 +57,13 @@ Try:  printf 'un chat\ta cat\nun chien\ta dog\n' > t.tsv &&
 
 struct Arguments {
   std::string out, source, target, valid_source, valid_target, vocab_from;
+  std::vector<std::string> test, guided_alignment;
   std::string source_language = "source", target_language = "target";
   std::vector<std::string> train, valid;
   int vocabulary = 8000, max_length = 200;
-  double typographic = 0;
+  double typographic = 0, join = 0;
+  std::uint64_t join_seed = 1;
 };
-
-struct Misuse : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-double number(const std::string& name, const std::string& text, double least, double most) {
-  std::size_t end = 0;
-  double value = 0;
-  try {
-    value = std::stod(text, &end);
-  } catch (const std::exception&) {
-    end = 0;
-  }
-  if (end == 0 || end != text.size() || !(value >= least && value <= most)) {
-    throw Misuse(name + " " + text + ": give a number from " + std::to_string(least) + " to " +
-                 std::to_string(most));
-  }
-  return value;
-}
 
 Arguments parse(const std::vector<std::string>& words) {
   Arguments arguments;
@@ -81,6 +80,10 @@ Arguments parse(const std::vector<std::string>& words) {
       list(arguments.train);
     else if (name == "--valid")
       list(arguments.valid);
+    else if (name == "--test")
+      list(arguments.test);
+    else if (name == "--guided-alignment")
+      list(arguments.guided_alignment);
     else if (name == "--out")
       arguments.out = value();
     else if (name == "--source")
@@ -101,6 +104,10 @@ Arguments parse(const std::vector<std::string>& words) {
       arguments.vocabulary = static_cast<int>(number(name, value(), 8, 1e6));
     else if (name == "--max-length")
       arguments.max_length = static_cast<int>(number(name, value(), 2, 511));
+    else if (name == "--join")
+      arguments.join = number(name, value(), 0, 1);
+    else if (name == "--join-seed")
+      arguments.join_seed = static_cast<std::uint64_t>(number(name, value(), 0, 1e15));
     else if (name == "--typographic")
       arguments.typographic = number(name, value(), 0, 1);
     else
@@ -124,12 +131,6 @@ std::vector<TextPair> read_part(const std::vector<std::string>& tsv, const std::
     pairs.insert(pairs.end(), more.begin(), more.end());
   }
   return pairs;
-}
-
-std::uint64_t hash_of(const std::string& text) {  // FNV-1a: the same on every machine
-  std::uint64_t hash = 14695981039346656037ULL;
-  for (const unsigned char c : text) hash = (hash ^ c) * 1099511628211ULL;
-  return hash ^ (hash >> 32);
 }
 
 // Moves a hundredth of the target sentences to the validation text: by the target, so that none is
@@ -173,8 +174,10 @@ void set_typographic(std::vector<TextPair>& pairs, double share) {
   }
 }
 
+// `links` gets those of every pair that is kept; null where none were given.
 IdPairs to_ids(const std::vector<TextPair>& pairs, const Vocabulary& vocabulary,
-               std::size_t max_length, long& left_out) {
+               std::size_t max_length, long& left_out, const MarianTokenizer* tokenizer = nullptr,
+               PairLinks* links = nullptr) {
   IdPairs ids;
   ids.vocabulary = vocabulary.size();
   for (const TextPair& pair : pairs) {
@@ -184,6 +187,7 @@ IdPairs to_ids(const std::vector<TextPair>& pairs, const Vocabulary& vocabulary,
       ++left_out;
       continue;
     }
+    if (links) links->push_back(piece_links(pair, *tokenizer, source, target));
     ids.source_lengths.push_back(static_cast<std::int32_t>(source.size()));
     ids.target_lengths.push_back(static_cast<std::int32_t>(target.size()));
     ids.source_ids.insert(ids.source_ids.end(), source.begin(), source.end());
@@ -196,6 +200,8 @@ void run(const Arguments& arguments) {
   std::vector<TextPair> train = read_part(arguments.train, arguments.source, arguments.target);
   std::vector<TextPair> valid =
       read_part(arguments.valid, arguments.valid_source, arguments.valid_target);
+  std::vector<TextPair> test = fovea::train::read_tsv(arguments.test);
+  if (!arguments.guided_alignment.empty()) read_links(arguments.guided_alignment, train);
   if (arguments.valid.empty() && arguments.valid_source.empty()) valid = hold_out(train);
   if (train.empty())
     throw std::runtime_error("the training text has no lines; nothing can be learnt from it");
@@ -208,8 +214,31 @@ void run(const Arguments& arguments) {
   std::filesystem::create_directories(arguments.out);
   vocabulary.write(arguments.out, arguments.source_language, arguments.target_language);
 
+  const auto most = static_cast<std::size_t>(arguments.max_length);
+  if (arguments.join > 0) {
+    const auto length_of = [&](const TextPair& pair) {
+      // Without the end of sentence, of which a joined pair has one.
+      return fovea::train::PieceLengths{vocabulary.encode(pair.source).size() - 1,
+                                        vocabulary.encode(pair.target).size() - 1};
+    };
+    for (std::vector<TextPair>* text : {&train, &valid, &test}) {
+      const std::size_t before = text->size();
+      *text = join_pairs(*text, arguments.join, arguments.join_seed, most - 1, length_of);
+      std::fprintf(stderr, "joined %zu pairs to %zu\n", before, text->size());
+    }
+  }
+
   long long_train = 0, long_valid = 0;
-  const IdPairs train_ids = to_ids(train, vocabulary, arguments.max_length, long_train);
+  PairLinks links;
+  IdPairs train_ids;
+  std::filesystem::remove(arguments.out + "/train.links");  // of an earlier text
+  if (arguments.guided_alignment.empty()) {
+    train_ids = to_ids(train, vocabulary, most, long_train);
+  } else {
+    const MarianTokenizer tokenizer = MarianTokenizer::load(arguments.out);
+    train_ids = to_ids(train, vocabulary, most, long_train, &tokenizer, &links);
+    write_links(arguments.out + "/train.links", links);
+  }
   const IdPairs valid_ids = to_ids(valid, vocabulary, 511, long_valid);
   if (long_valid > 0) {
     // Hypotheses must stay aligned with the validation text, so nothing may be dropped there.
@@ -219,6 +248,10 @@ void run(const Arguments& arguments) {
   write_side(arguments.out + "/valid.source", valid, &TextPair::source);
   write_side(arguments.out + "/valid.target", valid, &TextPair::target);
   write_ids(arguments.out + "/valid.ids", valid_ids);
+  if (!arguments.test.empty()) {
+    write_side(arguments.out + "/test.source", test, &TextPair::source);
+    write_side(arguments.out + "/test.target", test, &TextPair::target);
+  }
   write_ids(arguments.out + "/train.ids", train_ids);  // last: where it is, the folder is whole
   std::fprintf(stderr,
                "vocabulary %d; %lld training pairs (%ld too long, left out), %zu + %zu pieces\n",
@@ -229,7 +262,19 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::vector<std::string> words(argv + 1, argv + argc);
+  std::vector<std::string> words(argv + 1, argv + argc);
+  const auto task = std::find(words.begin(), words.end(), "--task");
+  bool labelled = false;
+  if (task != words.end() && task + 1 != words.end()) {
+    labelled = task[1] == "classify";
+    if (!labelled && task[1] != "translate") {
+      std::fprintf(stderr, "fovea-prepare: --task %s: give translate or classify\n",
+                   task[1].c_str());
+      return 2;
+    }
+    words.erase(task, task + 2);
+  }
+  if (labelled) return fovea::train::prepare_labelled(words);
   if (words.empty() || std::find(words.begin(), words.end(), "--help") != words.end()) {
     std::fputs(kHelp, words.empty() ? stderr : stdout);
     return words.empty() ? 2 : 0;

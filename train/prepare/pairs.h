@@ -4,10 +4,13 @@
 #include <string>
 #include <vector>
 
+#include "fovea/record.h"
+
 namespace fovea::train {
 
 struct TextPair {
   std::string source, target;
+  std::vector<Link> links;  // between words, where alignments were given
 };
 
 // Reads `source TAB target` lines from each file; a name that ends in .gz is unpacked. Columns

@@ -1,0 +1,13 @@
+// The gradients for avx512: see backward-inl.h.
+// The lanes come first, the kernels are written in them:
+// clang-format off
+#include "kernels/lanes_avx512.h"
+#include "kernels/backward-inl.h"
+#include "kernels/backward_isa.h"
+// clang-format on
+
+namespace fovea::kernels {
+
+void backward_avx512(Backward& a) { backward_widened(a); }
+
+}  // namespace fovea::kernels
