@@ -41,7 +41,7 @@ build=$root/build/mutants/build
 fresh=$root/build/mutants/fresh
 rm -rf "$fresh"
 mkdir -p "$fresh" "$copy" "$build"
-git ls-files -z -co --exclude-standard -- ':!models' |
+git ls-files -z -co --exclude-standard -- ':!models' ':!tests/mutants' |
   tar --null --ignore-failed-read -T - -cf - 2>/dev/null |
   tar -xmf - -C "$fresh"
 # Files that are as they were keep their time, and are not built again; whatever an interrupted run left is new.
