@@ -80,12 +80,12 @@ if [ "$(cat "$build/passed" 2>/dev/null)" != "$tree" ]; then
   echo "$tree" >"$build/passed"
 fi
 
-# The objects that are compiled from the files given.
+# The objects that are compiled from the files given. (ccache may have made their names relative.)
 objects_of() {
-  ninja -C "$build" -t deps | FILES=$1 awk '
+  ninja -C "$build" -t deps | FILES=$1 BESIDE=${build%/*} awk '
     BEGIN { for (n = split(ENVIRON["FILES"], list, "\n"); n > 0; --n) wanted[list[n]] = 1 }
     /^[^ ]/ { object = $1; sub(/:$/, "", object) }
-    /^ / { file = substr($0, 5); if (file in wanted && !(object in seen)) { seen[object] = 1; print object } }'
+    /^ / { file = substr($0, 5); sub(/^\.\./, ENVIRON["BESIDE"], file); if (file in wanted && !(object in seen)) { seen[object] = 1; print object } }'
 }
 
 # The kernels are compiled once for each instruction set, which takes longer than all the rest, and tested once for
