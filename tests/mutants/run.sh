@@ -41,7 +41,7 @@ build=$root/build/mutants/build
 fresh=$root/build/mutants/fresh
 rm -rf "$fresh"
 mkdir -p "$fresh" "$copy" "$build"
-git ls-files -z -co --exclude-standard -- ':!models' |
+git ls-files -z -co --exclude-standard -- ':!models' ':!tests/mutants' |
   tar --null --ignore-failed-read -T - -cf - 2>/dev/null |
   tar -xmf - -C "$fresh"
 # Files that are as they were keep their time, and are not built again; whatever an interrupted run left is new.
@@ -57,7 +57,7 @@ if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=cc
 cmake -S "$copy" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 \
   -DFOVEA_DEVELOPER=ON "${launcher[@]}" >"$build/configure.log" 2>&1 || { cat "$build/configure.log"; exit 1; }
 
-# Random cases find little that the others do not, and take half of the time. Fresh memory is not 0.
+# Fewer random cases than usual: they take long, and a fault is better seen by a test of its own. Fresh memory is not 0.
 export FOVEA_TEST_CASES=${FOVEA_TEST_CASES:-40} MALLOC_PERTURB_=85
 
 # tests FILTER PROGRAM...: builds and runs them; 1 at the first that fails, 2 if they do not compile. Seconds are of
@@ -80,12 +80,12 @@ if [ "$(cat "$build/passed" 2>/dev/null)" != "$tree" ]; then
   echo "$tree" >"$build/passed"
 fi
 
-# The objects that are compiled from the files given.
+# The objects that are compiled from the files given. (ccache may have made their names relative.)
 objects_of() {
-  ninja -C "$build" -t deps | FILES=$1 awk '
+  ninja -C "$build" -t deps | FILES=$1 BESIDE=${build%/*} awk '
     BEGIN { for (n = split(ENVIRON["FILES"], list, "\n"); n > 0; --n) wanted[list[n]] = 1 }
     /^[^ ]/ { object = $1; sub(/:$/, "", object) }
-    /^ / { file = substr($0, 5); if (file in wanted && !(object in seen)) { seen[object] = 1; print object } }'
+    /^ / { file = substr($0, 5); sub(/^\.\./, ENVIRON["BESIDE"], file); if (file in wanted && !(object in seen)) { seen[object] = 1; print object } }'
 }
 
 # The kernels are compiled once for each instruction set, which takes longer than all the rest, and tested once for
