@@ -186,20 +186,7 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 int prepare_labelled(const std::vector<std::string>& words) {
-  if (words.empty() || std::find(words.begin(), words.end(), "--help") != words.end()) {
-    std::fputs(kHelp, words.empty() ? stderr : stdout);
-    return words.empty() ? 2 : 0;
-  }
-  try {
-    run(parse(words));
-  } catch (const Misuse& error) {
-    std::fprintf(stderr, "fovea-prepare: %s\n", error.what());
-    return 2;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "fovea-prepare: %s\n", error.what());
-    return 1;
-  }
-  return 0;
+  return run_command(words, kHelp, [](const auto& given) { run(parse(given)); });
 }
 
 }  // namespace fovea::train

@@ -275,18 +275,5 @@ int main(int argc, char** argv) {
     words.erase(task, task + 2);
   }
   if (labelled) return fovea::train::prepare_labelled(words);
-  if (words.empty() || std::find(words.begin(), words.end(), "--help") != words.end()) {
-    std::fputs(kHelp, words.empty() ? stderr : stdout);
-    return words.empty() ? 2 : 0;
-  }
-  try {
-    run(parse(words));
-  } catch (const Misuse& error) {
-    std::fprintf(stderr, "fovea-prepare: %s\n", error.what());
-    return 2;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "fovea-prepare: %s\n", error.what());
-    return 1;
-  }
-  return 0;
+  return fovea::train::run_command(words, kHelp, [](const auto& given) { run(parse(given)); });
 }
