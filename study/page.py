@@ -18,6 +18,7 @@ import typing
 
 import charts
 from charts import Chart, Panel, Point, Series
+from translation import write
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "does-attention-help.md"
@@ -195,7 +196,7 @@ def main(arguments: list[str]) -> int:
             print(f"page.py: {path.relative_to(ROOT)} is not what docs/study/*.json says; run study/page.py", file=sys.stderr)
         return 1 if different else 0
     for path in different:
-        path.write_text(wanted[path], encoding="utf-8")
+        write(path, wanted[path])
         print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)
     return 0
 

@@ -24,6 +24,8 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+from translation import write
+
 LABELS = ("negative", "positive")
 FOLDS = 10
 RESAMPLES = 10000
@@ -309,7 +311,7 @@ def summary(options):
                     {"words": [low, high], "texts": len(d), "points": round(100 * sum(d) / len(d), 2) if d else None,
                      "interval": interval(d)})
         out["sets"][name] = entry
-    (options.out / "reading.json").write_text(json.dumps(out, indent=1) + "\n")
+    write(options.out / "reading.json", json.dumps(out, indent=1) + "\n")
     write_tables(options.out / "reading.md", out)
 
 
@@ -357,7 +359,7 @@ BEGIN, END = "<!-- tables: study/reading.py writes what stands from here -->", "
 def write_tables(path, out):
     page = path.read_text() if path.exists() else f"{BEGIN}\n{END}\n"
     head, rest = page.split(BEGIN, 1)
-    path.write_text(head + BEGIN + "\n" + tables(out) + "\n" + END + rest.split(END, 1)[1])
+    write(path, head + BEGIN + "\n" + tables(out) + "\n" + END + rest.split(END, 1)[1])
 
 
 def main():
