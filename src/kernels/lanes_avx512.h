@@ -122,35 +122,33 @@ inline void sums_of(const Floats (&x)[kFewKeys], float* to) {
 inline float max_of(Floats x) { return _mm512_reduce_max_ps(x); }
 
 // to[r]: the sum (the largest) of the lanes of x[r], in all lanes. Halves meet, then quarters, and so on, as in
-// sum_of; four vectors side by side.
-template <int R, class Op>
+// sum_of; four vectors side by side, from kFrom on.
+template <int kFrom, int R, class Op>
 [[gnu::always_inline]] inline void reduce_each(const Floats (&x)[R], Floats (&to)[R],
                                                const Op& op) {
   constexpr int kLast = R - 1;
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r += 4) {
-    const auto at = [&](int i) { return x[r + i < R ? r + i : kLast]; };
-    const auto halves = [&](__m512 a, __m512 b) {
-      return op(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
-    };
-    const __m512 ab = halves(at(0), at(1));
-    const __m512 cd = halves(at(2), at(3));
-    const __m512 abcd = op(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
-    const __m512 pairs = op(abcd, _mm512_permute_ps(abcd, 0x4e));
-    const __m512 ones = op(pairs, _mm512_permute_ps(pairs, 0xb1));
-    to[r] = _mm512_shuffle_f32x4(ones, ones, 0x00);
-    if (r + 1 < R) to[r + 1] = _mm512_shuffle_f32x4(ones, ones, 0x55);
-    if (r + 2 < R) to[r + 2] = _mm512_shuffle_f32x4(ones, ones, 0xaa);
-    if (r + 3 < R) to[r + 3] = _mm512_shuffle_f32x4(ones, ones, 0xff);
-  }
+  const auto at = [&](int i) { return x[kFrom + i < R ? kFrom + i : kLast]; };
+  const auto halves = [&](__m512 a, __m512 b) {
+    return op(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+  };
+  const __m512 ab = halves(at(0), at(1));
+  const __m512 cd = halves(at(2), at(3));
+  const __m512 abcd = op(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+  const __m512 pairs = op(abcd, _mm512_permute_ps(abcd, 0x4e));
+  const __m512 ones = op(pairs, _mm512_permute_ps(pairs, 0xb1));
+  to[kFrom] = _mm512_shuffle_f32x4(ones, ones, 0x00);
+  if constexpr (kFrom + 1 < R) to[kFrom + 1] = _mm512_shuffle_f32x4(ones, ones, 0x55);
+  if constexpr (kFrom + 2 < R) to[kFrom + 2] = _mm512_shuffle_f32x4(ones, ones, 0xaa);
+  if constexpr (kFrom + 3 < R) to[kFrom + 3] = _mm512_shuffle_f32x4(ones, ones, 0xff);
+  if constexpr (kFrom + 4 < R) reduce_each<kFrom + 4>(x, to, op);
 }
 template <int R>
 [[gnu::always_inline]] inline void sum_of_each(const Floats (&x)[R], Floats (&to)[R]) {
-  reduce_each(x, to, [](__m512 a, __m512 b) { return a + b; });
+  reduce_each<0>(x, to, [](__m512 a, __m512 b) { return a + b; });
 }
 template <int R>
 [[gnu::always_inline]] inline void max_of_each(const Floats (&x)[R], Floats (&to)[R]) {
-  reduce_each(x, to, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
+  reduce_each<0>(x, to, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
 }
 inline float first_of(Floats x) { return _mm512_cvtss_f32(x); }
 
