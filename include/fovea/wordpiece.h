@@ -21,6 +21,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "fovea/tokenizer.h"
@@ -36,9 +38,19 @@ struct WordPieceFacts {
   bool lower_case = true;
 };
 
+// The folder's two files as their text, for a folder that is none: `settings` may be missing, and
+// the names are what errors call them.
+struct WordPieceFiles {
+  std::string_view vocabulary;
+  std::string vocabulary_name = "vocab.txt";
+  std::optional<std::string_view> settings;
+  std::string settings_name = "tokenizer_config.json";
+};
+
 class WordPiece {
  public:
   static WordPiece load(const std::filesystem::path& folder);
+  static WordPiece parse(const WordPieceFiles& files);
   WordPiece(WordPiece&&) noexcept;
   WordPiece& operator=(WordPiece&&) noexcept;
   ~WordPiece();

@@ -82,7 +82,10 @@ BertConfig parse_bert_config(std::string_view text, const std::string& name) {
   }
   c.types = fields.size("type_vocab_size", kMaxVocabulary, 2);
   const double epsilon = fields.number("layer_norm_eps", 1e-12);
-  if (!(epsilon > 0 && epsilon < 1)) fields.expected("layer_norm_eps", "a number from 0 to 1");
+  // Smaller ones are 0 as a float, and a row of equal numbers is then divided by it.
+  if (!(epsilon >= 1e-37 && epsilon <= 0.5)) {
+    fields.expected("layer_norm_eps", "a number from 1e-37 to 0.5");
+  }
   c.epsilon = static_cast<float>(epsilon);
   c.activation = fields.activation("hidden_act");
   c.labels = labels_of(fields);

@@ -11,6 +11,9 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Copying and printing a value recurse: a hostile file could make them run out of stack.
+constexpr int kDeepest = 64;
+
 std::string printable(std::string text) {
   constexpr std::size_t kLongest = 60;
   if (text.size() > kLongest) text = text.substr(0, kLongest) + "...";
@@ -35,7 +38,10 @@ std::optional<std::int64_t> whole_of(const Json& value, std::int64_t least, std:
 Fields::Fields(std::string_view text, std::string file) : file_(std::move(file)) {
   std::string twice;
   std::vector<std::set<std::string>> names;
-  const auto on_event = [&](int, Json::parse_event_t event, Json& value) {
+  const auto on_event = [&](int depth, Json::parse_event_t event, Json& value) {
+    if (depth > kDeepest) {
+      throw Error("config: " + file_ + ": nested more than " + std::to_string(kDeepest) + " deep");
+    }
     if (event == Json::parse_event_t::object_start) names.emplace_back();
     if (event == Json::parse_event_t::object_end) names.pop_back();
     if (event == Json::parse_event_t::key &&

@@ -45,24 +45,21 @@ std::optional<bool> flag(const Json& config, const char* key, const std::string&
   return found->get<bool>();
 }
 
-Settings read_settings(const fs::path& path) {
+Settings parse_settings(std::string_view text, const std::string& name) {
   Settings settings;
-  if (!fs::exists(path)) return settings;
-  const FileBytes file = FileBytes::open(path);
-  const std::string_view text = file.text();
   const Json config = Json::parse(text.begin(), text.end(), nullptr, false);
-  if (!config.is_object()) throw Error(file.name() + ": not a JSON object");
+  if (!config.is_object()) throw Error(name + ": not a JSON object");
   BasicRules& rules = settings.rules;
-  rules.lower_case = flag(config, "do_lower_case", file.name()).value_or(true);
-  rules.strip_accents = flag(config, "strip_accents", file.name()).value_or(rules.lower_case);
-  rules.chinese_alone = flag(config, "tokenize_chinese_chars", file.name()).value_or(true);
+  rules.lower_case = flag(config, "do_lower_case", name).value_or(true);
+  rules.strip_accents = flag(config, "strip_accents", name).value_or(rules.lower_case);
+  rules.chinese_alone = flag(config, "tokenize_chinese_chars", name).value_or(true);
   for (Special& special : settings.special) {
     const auto found = config.find(special.key);
     if (found == config.end() || found->is_null()) continue;
     const Json& value =
         found->is_object() && found->contains("content") ? (*found)["content"] : *found;
     if (!value.is_string() || value.get_ref<const std::string&>().empty()) {
-      throw Error(file.name() + ": " + special.key + " is not a token's text");
+      throw Error(name + ": " + special.key + " is not a token's text");
     }
     special.text = value.get<std::string>();
   }
@@ -78,9 +75,7 @@ struct Hash {
 };
 using Ids = std::unordered_map<std::string, std::int32_t, Hash, std::equal_to<>>;
 
-Ids read_vocabulary(const fs::path& path) {
-  const FileBytes file = FileBytes::open(path);
-  std::string_view text = file.text();
+Ids parse_vocabulary(std::string_view text, const std::string& name) {
   Ids ids;
   std::int32_t line = 0;
   while (!text.empty()) {
@@ -88,7 +83,7 @@ Ids read_vocabulary(const fs::path& path) {
     std::string_view piece = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     if (piece.ends_with('\r')) piece.remove_suffix(1);
-    const std::string where = file.name() + ":" + std::to_string(line + 1) + ": ";
+    const std::string where = name + ":" + std::to_string(line + 1) + ": ";
     if (piece.empty()) throw Error(where + "an empty line; expected one piece a line");
     if (invalid_utf8(piece)) throw Error(where + "not UTF-8");
     if (!ids.emplace(piece, line).second) {
@@ -96,7 +91,7 @@ Ids read_vocabulary(const fs::path& path) {
     }
     ++line;
   }
-  if (ids.empty()) throw Error(file.name() + ": holds no pieces; expected one a line");
+  if (ids.empty()) throw Error(name + ": holds no pieces; expected one a line");
   return ids;
 }
 
@@ -171,16 +166,26 @@ WordPiece& WordPiece::operator=(WordPiece&&) noexcept = default;
 WordPiece::~WordPiece() = default;
 
 WordPiece WordPiece::load(const fs::path& folder) {
+  const fs::path settings_path = folder / "tokenizer_config.json";
+  std::optional<FileBytes> settings;
+  if (fs::exists(settings_path)) settings = FileBytes::open(settings_path);
+  const FileBytes vocabulary = FileBytes::open(folder / "vocab.txt");
+  WordPieceFiles files{vocabulary.text(), vocabulary.name(), {}, settings_path.string()};
+  if (settings) files.settings = settings->text();
+  return parse(files);
+}
+
+WordPiece WordPiece::parse(const WordPieceFiles& files) {
   auto state = std::make_unique<State>();
-  const fs::path path = folder / "vocab.txt";
-  state->settings = read_settings(folder / "tokenizer_config.json");
-  state->ids = read_vocabulary(path);
+  if (files.settings) state->settings = parse_settings(*files.settings, files.settings_name);
+  state->ids = parse_vocabulary(files.vocabulary, files.vocabulary_name);
   state->texts.resize(state->ids.size());
   for (const auto& [text, id] : state->ids) state->texts[static_cast<std::size_t>(id)] = &text;
   for (const Special& special : state->settings.special) {
     const auto found = state->ids.find(special.text);
     if (found == state->ids.end()) {
-      throw Error(path.string() + ": no piece \"" + special.text + "\", which BERT's layout has");
+      throw Error(files.vocabulary_name + ": no piece \"" + special.text +
+                  "\", which BERT's layout has");
     }
     state->written_out.emplace_back(code_points(special.text), found->second);
   }

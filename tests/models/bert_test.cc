@@ -321,6 +321,10 @@ TEST_F(Bert, SaysWhatIsWrongWithAFolder) {
   expect_error("expected \"absolute\"");
   rewrite_config("max_position_embeddings", 2);
   expect_error("3 or more");
+  for (const double epsilon : {-1e-5, 0.0, 1e-300, 1.0}) {
+    rewrite_config("layer_norm_eps", epsilon);
+    expect_error("\"layer_norm_eps\"");
+  }
   rewrite_config("hidden_size", 24);
   expect_error("is [25, 12], but config.json says [25, 24]");
   rewrite_config("fovea", {{"pooling", "mean"}});

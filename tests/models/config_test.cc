@@ -75,6 +75,10 @@ TEST(MarianConfig, NamesTheFieldThatIsWrong) {
   EXPECT_EQ(error_in("{\"model_type\": "), c + "not JSON at byte 16");
   EXPECT_EQ(error_in("{\"d_model\": 1e999}"), c + "a number is beyond the range of a double");
   EXPECT_EQ(error_in("[]"), c + "expected a JSON object");
+  // Printing what stands there instead would recurse as deep as the file says.
+  const std::string deep(300000, '[');
+  EXPECT_EQ(error_in("{\"model_type\": " + deep + std::string(deep.size(), ']') + "}"),
+            c + "nested more than 64 deep");
   EXPECT_EQ(error_in("{}"),
             c + "\"model_type\" is missing; fovea runs \"marian\". Is this a model folder?");
   EXPECT_EQ(
