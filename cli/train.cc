@@ -77,6 +77,7 @@ Training
 A reader (--task classify): its encoder reads windows of --positions pieces, its pooling reads all
   --pooling attention|mean   mean: the pooling asks with zeros, so it is the plain mean, to compare
   --hold-out 0.05         share of the texts to measure with, where --valid is not given (0: none)
+  --query-rate 10         the pooling's query learns at so many times --rate
   --piece-dropout 0.1     share of the pieces that are left out, at random, in training
   --width 64  --heads 4  --ffn 256  --encoder-layers 2  --positions 128  --steps 1500  --warmup 100
   --decay-steps 1000  --batch-tokens 8000  --average 0.99  --valid-every 250
@@ -91,8 +92,9 @@ The fitting needs the trainer, fovea-fit: `./run trainer` in the source tree bui
 
 // Of text to ids, of ids to weights, and those that both stages take.
 const std::vector<std::string> kReaderPrepareOptions = {"vocab", "hold-out", "positions"};
-const std::vector<std::string> kReaderOptions = {"hold-out", "pooling", "piece-dropout"};
-const std::vector<std::string> kReaderFitOptions = {"pooling", "piece-dropout"};
+const std::vector<std::string> kReaderOptions = {"hold-out", "pooling", "query-rate",
+                                                 "piece-dropout"};
+const std::vector<std::string> kReaderFitOptions = {"pooling", "query-rate", "piece-dropout"};
 const std::vector<std::string> kPrepareOptions = {"vocab",     "max-length",  "typographic", "join",
                                                   "join-seed", "source-lang", "target-lang"};
 const std::vector<std::string> kFitOptions = {"width",

@@ -144,14 +144,16 @@ echo '{"event":"end","step":5,"complete":1}'
 )sh");
   write_text(path("l.tsv"), "good\ta fine day\nbad\ta poor day\n");
   const std::vector<std::string> words = {
-      "--task",  "classify", path("l.tsv"),     "--valid", path("l.tsv"), "--out", path("m"),
-      "--vocab", "40",       "--piece-dropout", "0.3",     "--positions", "16"};
+      "--task", "classify",    path("l.tsv"), "--valid",      path("l.tsv"),
+      "--out",  path("m"),     "--vocab",     "40",           "--piece-dropout",
+      "0.3",    "--positions", "16",          "--query-rate", "7"};
   Ran ran = train(words, path("fit"));
   ASSERT_EQ(ran.status, 0) << ran.err;
   EXPECT_THAT(ran.err, HasSubstr("step 5: loss 0.500, 75.0 % right"));
   EXPECT_THAT(ran.err, HasSubstr("done. Try: fovea classify --model " + path("m")));
   EXPECT_THAT(read_text(path("words")), HasSubstr("--task\nclassify\n"));
   EXPECT_THAT(read_text(path("words")), HasSubstr("--piece-dropout\n0.3\n"));
+  EXPECT_THAT(read_text(path("words")), HasSubstr("--query-rate\n7\n"));
   EXPECT_THAT(read_text(path("words")), HasSubstr("--positions\n16\n"));
   EXPECT_THAT(read_text(path("m/work/ids/tokenizer_config.json")),
               HasSubstr("\"model_max_length\": 16"));

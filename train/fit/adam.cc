@@ -67,6 +67,7 @@ double adam_step(Parameters& parameters, const AdamOptions& options, double rate
   now.average = static_cast<float>(std::min(options.average, (1 + t) / (10 + t)));
   for (Parameter& parameter : parameters.all()) {
     if (parameter.frozen) continue;
+    now.rate = static_cast<float>(rate * parameter.pace);
     if (!parameter.value.is_cpu())
       update_anywhere(parameter, now);
     else if (parameter.leaf.scalar_type() == torch::kFloat)

@@ -43,6 +43,7 @@ A reader, --task classify: its encoder reads windows of --positions pieces, and 
   --width 64  --heads 4  --ffn 256  --encoder-layers 2  --positions 128 (what differs from above)
   --steps 1500  --warmup 100  --decay-steps 1000  --batch-tokens 8000  --valid-every 250
   --pooling attention|mean   mean: the pooling asks with zeros, so it is the plain mean
+  --query-rate 10      its query learns at so many times --rate: else it hardly leaves zero
   --piece-dropout 0.1  share of the pieces that are left out, at random, in training
 
 Try:  fovea-fit --ids ids --run run --width 64 --ffn 128 --steps 100 --warmup 20 --decay-steps 50
@@ -84,6 +85,7 @@ void reader_defaults(Arguments& a) {
   a.batch_tokens = 8000;
   a.valid_every = 250;
   a.piece_dropout = 0.1;
+  a.query_pace = 10;
   a.adam.average = 0.99;
 }
 
@@ -119,6 +121,7 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
   text("--task", task);
   text("--weights", weights);
   whole("--width", a.shape.width, 2, 65536);
+  whole("--query-rate", a.query_pace, 0, 1e6);
   whole("--heads", a.shape.heads, 1, 1024);
   whole("--ffn", a.shape.ffn, 1, 1e6);
   whole("--encoder-layers", a.shape.encoder_layers, 1, 100);

@@ -21,6 +21,7 @@ struct Arguments {
   AdamOptions adam;
   double rate = 1e-3, dropout = 0.1, smoothing = 0.1;
   double piece_dropout = 0;  // share of the pieces that a reader does not see in training
+  double query_pace = 1;     // rate of a reader's query, in rates of the others
   std::int64_t steps = 20000, warmup = 1000, decay_steps = 4000;
   std::int64_t batch_tokens = 3000;
   std::int64_t valid_every = 500, checkpoint_every = 200, log_every = 20;

@@ -5,7 +5,7 @@
 namespace fovea::fit {
 
 BertParameters::BertParameters(const Shape& shape, std::uint64_t seed, torch::Device device,
-                               torch::ScalarType type)
+                               torch::ScalarType type, double query_pace)
     : Parameters({shape.vocabulary, shape.width, shape.heads, shape.ffn, shape.encoder_layers,
                   -shape.labels, shape.positions, shape.mean_context},
                  seed, device, type) {
@@ -25,6 +25,8 @@ BertParameters::BertParameters(const Shape& shape, std::uint64_t seed, torch::De
     encoder.push_back(layer);
   }
   query = add({"fovea.pooling.query"}, Kind::kQuery, d, 1, shape.mean_context);
+  // At the rate of the others one vector hardly leaves zero (docs/design/classify.md).
+  all().back().pace = query_pace;
   labels = affine("fovea.", {"classifier"}, shape.labels, d);
 }
 

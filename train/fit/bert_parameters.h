@@ -10,7 +10,7 @@ namespace fovea::fit {
 class BertParameters : public Parameters {
  public:
   BertParameters(const Shape& shape, std::uint64_t seed, torch::Device device,
-                 torch::ScalarType type);
+                 torch::ScalarType type, double query_pace);
 
   torch::Tensor table;      // embeddings, float leaf
   torch::Tensor positions;  // sinusoids, as large as the embeddings; not learnt

@@ -52,7 +52,7 @@ class ClassifyTask : public Task {
         train_pairs_(std::move(train)),
         valid_pairs_(std::move(valid)),
         names_(std::move(names)),
-        parameters_(arguments.shape, arguments.seed, device, type),
+        parameters_(arguments.shape, arguments.seed, device, type, arguments.query_pace),
         train_(train_pairs_),
         valid_(valid_pairs_) {}
 

@@ -16,6 +16,7 @@ struct Parameter {
   // k and v come out of one product.
   std::vector<std::string> names;
   bool frozen = false;
+  double pace = 1;                               // its rate, in rates of the others
   torch::Tensor value, first, second, averaged;  // float
   torch::Tensor leaf;                            // what the network sees; has the gradient
 
