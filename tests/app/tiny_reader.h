@@ -23,6 +23,9 @@ inline void write_tiny_wordpieces(const fs::path& folder, const std::string& set
   write_text(folder / "tokenizer_config.json", settings);
 }
 
+// Large, and no reader's default: whoever forgets it is seen.
+inline constexpr double kTinyEpsilon = 1e-2;
+
 struct TinyReader {
   int width = 12;
   int heads = 3;
@@ -46,7 +49,7 @@ inline nlohmann::ordered_json tiny_reader_config(const TinyReader& shape = {}) {
           {"intermediate_size", shape.inner},
           {"max_position_embeddings", shape.positions},
           {"type_vocab_size", 2},
-          {"layer_norm_eps", 1e-5},
+          {"layer_norm_eps", kTinyEpsilon},
           {"hidden_act", "gelu"},
           {"id2label", labels},
           {"fovea", {{"pooling", "attention"}}}};

@@ -30,8 +30,8 @@ constexpr WindowEnds kEnds = {2, 3};
 
 class Plain {
  public:
-  Plain(const std::filesystem::path& folder, const TinyReader& shape)
-      : file_(fovea::Safetensors::open(folder / "model.safetensors")), shape_(shape) {}
+  Plain(const std::filesystem::path& folder, const TinyReader& shape, bool relu = false)
+      : file_(fovea::Safetensors::open(folder / "model.safetensors")), shape_(shape), relu_(relu) {}
 
   Row vector(const std::string& name) const {
     const std::vector<float> values = file_.floats(*file_.find(name));
@@ -56,7 +56,9 @@ class Plain {
                at + "attention.output.LayerNorm");
       Rows wide = linear(x, at + "intermediate.dense");
       for (Row& row : wide) {
-        for (double& v : row) v = 0.5 * v * (1 + std::erf(v / std::sqrt(2.0)));
+        for (double& v : row) {
+          v = relu_ ? std::max(v, 0.0) : 0.5 * v * (1 + std::erf(v / std::sqrt(2.0)));
+        }
       }
       x = norm(sum(x, linear(wide, at + "output.dense")), at + "output.LayerNorm");
     }
@@ -137,7 +139,8 @@ class Plain {
       for (const double v : row)
         variance += (v - mean) * (v - mean) / static_cast<double>(row.size());
       for (std::size_t c = 0; c < row.size(); ++c) {
-        row[c] = (row[c] - mean) / std::sqrt(variance + 1e-5) * weight[c] + bias[c];
+        row[c] =
+            (row[c] - mean) / std::sqrt(variance + fovea::test::kTinyEpsilon) * weight[c] + bias[c];
       }
     }
     return x;
@@ -174,6 +177,7 @@ class Plain {
 
   fovea::Safetensors file_;
   TinyReader shape_;
+  bool relu_;
 };
 
 class Bert : public ::testing::Test {
@@ -220,6 +224,30 @@ TEST_F(Bert, StatesAreThoseOfThePlainLoops) {
       EXPECT_TRUE(std::fabs(got[i] - want[i / 12][i % 12]) < 1e-5) << i;
     }
   }
+}
+
+TEST_F(Bert, TakesTheActivationThatTheFolderNames) {
+  rewrite_config("hidden_act", "relu");
+  const std::vector<float> got = BertReader::load(folder_.path()).states(ids(5), threads_);
+  const Rows want = Plain(folder_.path(), shape_, true).states(ids(5));
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    EXPECT_TRUE(std::fabs(got[i] - want[i / 12][i % 12]) < 1e-5) << i;
+  }
+}
+
+TEST_F(Bert, ABareEncodersNamesAreKnownToo) {
+  const std::vector<float> want = BertReader::load(folder_.path()).states(ids(5), threads_);
+  auto tensors = fovea::test::tiny_reader_tensors(shape_);
+  for (auto& [name, shape] : tensors) {
+    if (name.starts_with("bert.")) name = name.substr(5);
+  }
+  fovea::test::write_safetensors(folder_.path() / "model.safetensors", tensors, 0.6, 11);
+  EXPECT_EQ(BertReader::load(folder_.path()).states(ids(5), threads_), want);
+}
+
+TEST_F(Bert, KnowsItsLabelsInTheirOrder) {
+  EXPECT_THAT(BertReader::load(folder_.path()).info().labels,
+              ::testing::ElementsAre("bad", "fair", "good"));
 }
 
 TEST_F(Bert, ReadsInWindowsAndPoolsTheWhole) {
@@ -276,7 +304,11 @@ TEST_F(Bert, EvidenceAndBiasesMakeTheScore) {
 TEST_F(Bert, NeighboursAndThreadsChangeNoBit) {
   const BertReader reader = BertReader::load(folder_.path());
   std::vector<Ids> texts;
-  for (const std::size_t count : {3u, 30u, 0u, 9u, 1u}) texts.push_back(ids(count));
+  // More than are read together, and one text that is so alone.
+  for (const std::size_t count : {3u, 30u, 0u, 9u, 1u, 2500u, 2000u, 5000u, 7u}) {
+    texts.push_back(ids(count));
+    if (count > 9) texts.back()[0] = static_cast<std::int32_t>(count % 25);  // no two alike
+  }
   Threads one(1), three(3);
   const auto together = reader.read(texts, kEnds, three);
   for (std::size_t t = 0; t < texts.size(); ++t) {

@@ -58,6 +58,17 @@ TEST_F(WordPieces, TakesTheLongestPieceEachTime) {
           {0, 3}, {4, 8}, {8, 9}, {10, 12}, {12, 15}, {15, 19}, {20, 24}, {24, 26}, {26, 27}}));
 }
 
+TEST_F(WordPieces, ShortensByCodePoints) {
+  // a, sharp s, c: the piece before the last is found only where both bytes of the middle one go.
+  const Pieces pieces =
+      WordPiece::parse({"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##\xC3\x9F\n##c\n"})
+          .encode(
+              "a\xC3\x9F"
+              "c");
+  EXPECT_THAT(pieces.ids, ElementsAre(5, 6, 7));
+  EXPECT_EQ(pairs(pieces.spans), (std::vector<std::pair<int, int>>{{0, 1}, {1, 2}, {2, 3}}));
+}
+
 TEST_F(WordPieces, AWordThatCannotBeCutIsUnknownAsAWhole) {
   const Pieces pieces = encode("filmx good");
   EXPECT_THAT(pieces.texts, ElementsAre("[UNK]", "good"));
