@@ -39,9 +39,9 @@ SETTINGS = {
 SHAPE = ["--width", "64", "--heads", "4", "--ffn", "256", "--encoder-layers", "1", "--positions", "128"]
 TRAINING = {
     "movie_reviews": ["--steps", "800", "--decay-steps", "700", "--warmup", "100", "--batch-tokens", "4000",
-                      "--rate", "0.003", "--piece-dropout", "0.4"],
+                      "--rate", "0.003", "--query-rate", "10", "--piece-dropout", "0.4"],
     "sentence_polarity": ["--steps", "300", "--decay-steps", "250", "--warmup", "50", "--batch-tokens", "4000",
-                          "--rate", "0.002", "--piece-dropout", "0.4"],
+                          "--rate", "0.002", "--query-rate", "10", "--piece-dropout", "0.4"],
 }
 LENGTHS = {  # words; the upper end is outside
     "movie_reviews": [0, 400, 600, 800, 1100, 1 << 30],
@@ -82,17 +82,21 @@ def bag(text):
     return sorted(set(re.findall(r"[^\W_]+(?:'[^\W_]+)?|[^\w\s]", text.lower())))
 
 
-def bayes(train, test):
-    """Bernoulli presence features in a multinomial model, add-one smoothing: Pang, Lee and Vaithyanathan's (2002)."""
+def log_odds(train):
+    """What each word says for "positive": Bernoulli presence features in a multinomial model, add-one smoothing."""
     counts = {label: Counter() for label in LABELS}
-    prior = Counter()
     for label, words in train:
         counts[label].update(words)
-        prior[label] += 1
     known = set(counts[LABELS[0]]) | set(counts[LABELS[1]])
     totals = {label: sum(counts[label].values()) + len(known) for label in LABELS}
-    odds = {w: math.log((counts[LABELS[1]][w] + 1) / totals[LABELS[1]]) -
+    return {w: math.log((counts[LABELS[1]][w] + 1) / totals[LABELS[1]]) -
                math.log((counts[LABELS[0]][w] + 1) / totals[LABELS[0]]) for w in known}
+
+
+def bayes(train, test):
+    """Naive Bayes: Pang, Lee and Vaithyanathan's (2002)."""
+    prior = Counter(label for label, _ in train)
+    odds = log_odds(train)
     bias = math.log(prior[LABELS[1]] / prior[LABELS[0]])
     return [LABELS[bias + sum(odds.get(w, 0) for w in words) > 0] for words in test]
 
@@ -121,6 +125,34 @@ def logistic(train, test, epochs=30, penalty=1e-4, rate=0.5):
 
 
 BASELINES = {"bayes": bayes, "logistic": logistic}
+
+
+# --- where a reader looks ---------------------------------------------------------------------------------------
+
+# Words that are punctuation alone have no weight and no evidence of their own; they do not count here.
+
+def effective_share(shares):
+    """On how many of the words these shares would lie if they were even, exp of their entropy, of all words."""
+    shares = [s for s in shares if s > 0]
+    total = sum(shares)
+    if len(shares) < 2:
+        return None
+    return math.exp(-sum(s / total * math.log(s / total) for s in shares)) / len(shares)
+
+
+def telling(row, odds):
+    """|log odds| of the words by naive Bayes, as the pooling's weights average them, over their plain mean."""
+    says = [(weight, abs(odds.get(row["text"][slice(*word["core"])].lower(), 0)))
+            for word, weight in zip(row["words"], row["weights"]) if weight > 0]
+    plain = sum(s for _, s in says)
+    if len(says) < 2 or plain == 0:
+        return None
+    return sum(w * s for w, s in says) / sum(w for w, _ in says) / (plain / len(says))
+
+
+def mean_of(values):
+    values = [v for v in values if v is not None]
+    return round(sum(values) / max(1, len(values)), 4)
 
 
 # --- one fold ----------------------------------------------------------------------------------------------------
@@ -155,15 +187,25 @@ def cpu_seconds():
     return times.children_user + times.children_system
 
 
+def prepare(options, folder, name, train):
+    """Text to ids, once for all models of a fold; whole or not at all, since another process may want the same."""
+    ids, mine = folder / "ids", folder / f"ids-{os.getpid()}"
+    if not ids.exists():
+        mine.mkdir(parents=True)
+        write_tsv(mine / "train.tsv", train)
+        run([options.prepare, "--task", "classify", "--out", mine, "--train", mine / "train.tsv",
+             "--hold-out", 0, "--positions", 128, *SETTINGS[name]])
+        try:
+            mine.rename(ids)
+        except OSError:  # the other one was first
+            run(["rm", "-rf", mine])
+    return ids
+
+
 def read_fold(options, work, name, pooling, fold, seed, texts):
     """Trains on nine folds and reads the tenth with the program that users have."""
     test = [(label, text) for f, label, text in texts if f == fold]
-    ids = work / f"{name}-{fold}" / "ids"
-    if not (ids / "train.ids").exists():
-        ids.parent.mkdir(parents=True, exist_ok=True)
-        write_tsv(ids.parent / "train.tsv", [(label, text) for f, label, text in texts if f != fold])
-        run([options.prepare, "--task", "classify", "--out", ids, "--train", ids.parent / "train.tsv",
-             "--hold-out", 0, "--positions", 128, *SETTINGS[name]])
+    ids = prepare(options, work / f"{name}-{fold}", name, [(label, text) for f, label, text in texts if f != fold])
     folder = work / f"{name}-{fold}" / f"{pooling}-{seed}"
     begun, cpu = time.time(), cpu_seconds()
     # A checkpoint would be of a run that was interrupted: --resume is the same as starting where there is none.
@@ -174,13 +216,7 @@ def read_fold(options, work, name, pooling, fold, seed, texts):
     (folder / "test.txt").write_text("".join(text + "\n" for _, text in test), encoding="utf-8")
     out = run([options.fovea, "classify", "--json", "--threads", 1, "--model", folder / "model", folder / "test.txt"])
     rows = [json.loads(line) for line in out.splitlines()]
-    # How peaked the pooling is: exp of the entropy of its weights over words, as a share of the words.
-    spread = []
-    for row in rows:
-        weights = [w for w in row["weights"] if w > 0]
-        total = sum(weights)
-        if len(weights) > 1:
-            spread.append(math.exp(-sum(w / total * math.log(w / total) for w in weights)) / len(weights))
+    odds = log_odds([(label, bag(text)) for f, label, text in texts if f != fold])
     result = {
         "set": name, "model": pooling, "fold": fold, "seed": seed,
         "right": bits(bool(row["labels"]) and row["labels"][0]["label"] == label
@@ -188,7 +224,9 @@ def read_fold(options, work, name, pooling, fold, seed, texts):
         "words": [len(text.split()) for _, text in test],
         "train_seconds": round(trained - begun, 1), "train_cpu_seconds": round(cpu_trained - cpu, 1),
         "read_seconds": round(time.time() - trained, 1),
-        "effective_words": round(sum(spread) / max(1, len(spread)), 4),
+        "effective_words": mean_of(effective_share(row["weights"]) for row in rows),
+        "effective_evidence": mean_of(effective_share(map(abs, row["evidence"])) for row in rows),
+        "telling": mean_of(telling(row, odds) for row in rows),
         "command": ["fovea-fit", "--task", "classify", "--pooling", pooling, "--seed", seed, *SHAPE, *TRAINING[name]],
     }
     run(["rm", "-rf", folder])
@@ -214,7 +252,7 @@ def make_runs(options):
             for model in ("attention", "mean", "bayes", "logistic")
             if seed == options.seeds[0] or model in ("attention", "mean")]
     for seed, fold, name, model in plan:
-        if options.sets and name not in options.sets:
+        if name not in (options.sets or SETS) or model not in (options.models or NAMES):
             continue
         bags = model in BASELINES
         if (name, model, 0 if bags else seed, fold) in done:
@@ -284,7 +322,7 @@ def summary(options):
                                            / max(1, len(by_fold) - 1)), 2),
                 "by_length": [],
                 "train_seconds": round(sum(r["train_seconds"] for r in some) / len(some), 1)}
-            for field in ("train_cpu_seconds", "read_seconds", "effective_words"):
+            for field in ("train_cpu_seconds", "read_seconds", "effective_words", "effective_evidence", "telling"):
                 if field in some[0]:
                     entry["models"][model][field] = round(sum(r[field] for r in some) / len(some), 3)
             edges = LENGTHS[name]
@@ -372,6 +410,7 @@ def main():
     parser.add_argument("--out", type=Path, default="docs/study")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--sets", nargs="*", choices=list(SETS), help="only these")
+    parser.add_argument("--models", nargs="*", choices=list(NAMES), help="only these; another process may run others")
     parser.add_argument("--folds", type=int, choices=range(1, FOLDS + 1), default=FOLDS, metavar="N",
                         help="only the first N, to see that it works")
     parser.add_argument("--summary-only", action="store_true")
