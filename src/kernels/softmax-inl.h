@@ -228,7 +228,9 @@ template <class Operands>
     store(sums + e, load(sums + e) * all(grow));
   }
   const std::int64_t vectors = vectors_of(from - first);
-  Operands::shrink_weights(weights.words + (r * kKeys + first) / Operands::kDepth, vectors, grow);
+  if constexpr (!Operands::kInTiles) {  // where they have met their values
+    Operands::shrink_weights(weights.words + (r * kKeys + first) / Operands::kDepth, vectors, grow);
+  }
   if (weights.kept == nullptr) return;
   for (std::int64_t i = 0; i < vectors * kLanes; i += kLanes) {
     float* kept = weights.kept + r * kKeys + first + i;
@@ -336,19 +338,6 @@ inline void weigh_panel(const State& s, const Weights& weights, const TileRows& 
 }
 
 // --- values -------------------------------------------------------------------------------------------
-
-// The weights as they meet the values: less what is dropped. Highlights keep what they were.
-template <class Operands>
-[[gnu::noinline]] Weights dropped(const State& s, const Weights& weights, const TileRows& t) {
-  constexpr int kDepth = Operands::kDepth;
-  const std::int64_t first = t.first / 4 * 4;
-  for (int r = 0; r < t.count; ++r) {
-    const std::int64_t at = (r * kKeys + first) / kDepth;
-    drop<4 / kDepth>(s.a.dropout, s.a.rows[t.begin + r], s.block.begin + first,
-                     s.block.begin + rounded_up(t.keys, 4), weights.words + at, s.w.dropped + at);
-  }
-  return {s.w.dropped, nullptr};
-}
 
 // o += p v where some value is not finite: row by row, with the values hidden from the row made 0
 // (their weight is 0, and 0 times NaN is NaN). The same chain of multiply-adds otherwise.

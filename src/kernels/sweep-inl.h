@@ -42,6 +42,19 @@
 namespace fovea::kernels {
 namespace {
 
+// The weights as they meet the values: less what is dropped. Highlights keep what they were.
+template <class Operands>
+[[gnu::noinline]] Weights dropped(const State& s, const Weights& weights, const TileRows& t) {
+  constexpr int kDepth = Operands::kDepth;
+  const std::int64_t first = t.first / 4 * 4;
+  for (int r = 0; r < t.count; ++r) {
+    const std::int64_t at = (r * kKeys + first) / kDepth;
+    drop<4 / kDepth>(s.a.dropout, s.a.rows[t.begin + r], s.block.begin + first,
+                     s.block.begin + rounded_up(t.keys, 4), weights.words + at, s.w.dropped + at);
+  }
+  return {s.w.dropped, nullptr};
+}
+
 template <class Operands, bool kEntropy, bool kTop>
 inline void sweep_tile(const State& s, const TileRows& t) {
   const Weights weights = weights_of<Operands>(s, t);

@@ -16,7 +16,8 @@ struct TiledPanel {
   TileRows t;
   std::int64_t from;     // its first key in the block
   std::int64_t vectors;  // of keys
-  int side;              // which of two places its scores lie in
+  int turn;              // how many panels were before it,
+  int tile_turn;         // and tiles of rows
 };
 
 // The first panel of rows from `begin` on that see some key of the block.
@@ -34,15 +35,25 @@ inline bool is_last(const TiledPanel& panel) { return panel.from + kPanel >= pan
 
 inline bool next_panel(const State& s, const TiledPanel& now, TiledPanel& next) {
   next = now;
-  if (is_last(now)) return find_panel(s, now.t.begin + kTiledRows, next);
+  ++next.turn;
   next.from += kPanel;
-  return true;
+  if (!is_last(now)) return true;
+  ++next.tile_turn;
+  return find_panel(s, now.t.begin + kTiledRows, next);
 }
 
 // Scores of two panels, in turn; where top keys are looked for, of two tiles of rows and their whole blocks.
 template <bool kTop>
 inline float* scores_of(const State& s, const TiledPanel& panel) {
-  return s.w.scores + (kTop ? panel.side * kTiledRows * kKeys + panel.from : panel.side * kPanel);
+  return s.w.scores + (kTop ? panel.tile_turn % 2 * kTiledRows * kKeys + panel.from
+                            : panel.turn % 2 * kPanel);
+}
+
+// Weights of two panels, in turn: those of one are read while the next are made. From row to row kKeys numbers.
+template <class Operands>
+inline Weights tiled_weights_of(const State& s, const TiledPanel& panel) {
+  float* kept = s.w.kept + (s.block_at * s.a.row_count + panel.t.begin) * kKeys;
+  return {s.w.weights + panel.turn % 2 * kPanel / Operands::kDepth, s.keeps ? kept : nullptr};
 }
 
 template <class Operands, bool kTop>
@@ -65,7 +76,7 @@ template <class Operands>
 inline void ask_values(const State& s, const TiledPanel& panel, const float* weights,
                        typename Operands::Queue& products) {
   constexpr int kDepth = Operands::kDepth;
-  products.add({.a = weights + panel.from / kDepth,
+  products.add({.a = weights,
                 .a_step = kKeys / kDepth,
                 .b = s.packed_values + panel.from / kDepth * s.w.value_step,
                 .b_step = s.w.value_step,
@@ -113,7 +124,7 @@ template <class Operands, bool kEntropy>
                                              const TiledPanel& panel, int r,
                                              const float* scores) {
   Weigh<kEntropy> weigh(s, panel.t.begin + r);
-  float* words = weights.words + (r * kKeys + panel.from) / Operands::kDepth;
+  float* words = weights.words + r * kKeys / Operands::kDepth;
   float* kept = weights.kept == nullptr ? nullptr : weights.kept + r * kKeys + panel.from;
   if (panel.vectors == kTileVectors) {
     Floats p[kTileVectors];
@@ -177,7 +188,7 @@ template <class Operands>
       if (!here && !next) continue;
       const auto* from = values + (here ? j : j + 1) * s.a.v_step;
       const auto* after = values + (next ? j + 1 : j) * s.a.v_step;
-      const Floats p = all(weights[(r * kKeys + j) / kDepth]);
+      const Floats p = all(weights[(r * kKeys + j - panel.from) / kDepth]);
       float* sums = s.w.sums + row * s.w.value_step;
       for (std::int64_t e = 0; e < s.a.value_width; e += kLanes) {
         const Floats x = Operands::value_words(from + e, after + e,
@@ -189,14 +200,19 @@ template <class Operands>
   }
 }
 
-// The weights of the panel as they meet the values.
+// The weights of the panel as they meet the values: less what is dropped.
 template <class Operands>
 inline const float* met_weights(const State& s, const Weights& weights, const TiledPanel& panel) {
   if (s.a.dropout.threshold == 0) return weights.words;
-  TileRows t = panel.t;
-  t.first = panel.from;
-  t.keys = panel.from + rounded_up(panel.vectors * kLanes, Operands::kKeyStep);
-  return dropped<Operands>(s, weights, t).words;
+  const std::int64_t keys = rounded_up(panel.vectors * kLanes, Operands::kKeyStep);
+  const std::int64_t begin = s.block.begin + panel.from;
+  float* left = s.w.dropped + (weights.words - s.w.weights);
+  for (int r = 0; r < panel.t.count; ++r) {
+    const std::int64_t at = r * kKeys / Operands::kDepth;
+    drop<4 / Operands::kDepth>(s.a.dropout, s.a.rows[panel.t.begin + r], begin, begin + keys,
+                               weights.words + at, left + at);
+  }
+  return left;
 }
 
 // The last panel of a tile of rows: what is done once a block.
@@ -233,10 +249,9 @@ inline void sweep_block_in_tiles(const State& s) {
   for (bool more = true; more;) {
     TiledPanel next{};
     more = next_panel(s, now, next);
-    next.side = now.side ^ (kTop && !is_last(now) ? 0 : 1);
     if (more) ask_scores<Operands, kTop>(s, next, products);
     if (met != nullptr) ask_values<Operands>(s, before, met, products);
-    const Weights weights = weights_of<Operands>(s, now.t);
+    const Weights weights = tiled_weights_of<Operands>(s, now);
     weigh_tiled<Operands, kEntropy, kTop>(s, weights, now, better, products);
     products.finish();
     if (s.a.v != nullptr) {
