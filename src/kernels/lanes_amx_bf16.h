@@ -141,7 +141,7 @@ class Products {
 
   Product waiting_[2];
   int count_ = 0;
-  int at_ = 0;  // which runs,
+  int at_ = 0;                       // which runs,
   std::int64_t column_ = 0, k_ = 0;  // and its next step
 };
 
@@ -164,8 +164,8 @@ struct TilePair : Pair {
         _mm512_maskz_mov_epi16(unbounded(words), _mm512_castps_si512(words)));
   }
   static Floats finite_part(Floats words) {
-    return _mm512_castsi512_ps(_mm512_maskz_mov_epi16(_knot_mask32(unbounded(words)),
-                                                      _mm512_castps_si512(words)));
+    return _mm512_castsi512_ps(
+        _mm512_maskz_mov_epi16(_knot_mask32(unbounded(words)), _mm512_castps_si512(words)));
   }
 };
 

@@ -319,8 +319,7 @@ inline void weigh_panel(const State& s, const Weights& weights, const TileRows& 
                         std::int64_t first, std::int64_t from, std::int64_t vectors,
                         const float* of_panel, Better* better) {
   for (int r = 0; s.a.top > 0 && r < t.count; ++r) {
-    better[r][from / kPanel] =
-        better_of_panel(of_panel + r * kKeys, vectors, s.w.bar[t.begin + r]);
+    better[r][from / kPanel] = better_of_panel(of_panel + r * kKeys, vectors, s.w.bar[t.begin + r]);
   }
   settle_bases<Operands>(s, weights, t, first, from, vectors, of_panel);
   for (int r = 0; r < t.count; ++r) {

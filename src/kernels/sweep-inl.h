@@ -152,10 +152,7 @@ template <class Operands>
 void sweep(const Sweep& a) {
   bool seen[kKeys];  // not within State: that would set them to 0 first
   float index[kKeys];
-  State s{.a = a,
-          .words = words_of<Operands>(a.width),
-          .seen = seen,
-          .index = index};
+  State s{.a = a, .words = words_of<Operands>(a.width), .seen = seen, .index = index};
   s.first = INT64_MAX;
   for (int r = 0; r < a.row_count; ++r) {
     if (a.rows[r].visible == 0) continue;

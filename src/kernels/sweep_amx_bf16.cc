@@ -17,7 +17,7 @@ void sweep_amx_bf16(const Sweep& a) {
 
 std::int64_t multiply_adds_amx_bf16(std::int64_t rounds, Number type) {
   if (type != Number::kBFloat16) return multiply_adds_avx512_bf16(rounds, type);
-  const TileRegisters registers;  // which sets all tiles to 0
+  const TileRegisters registers;              // which sets all tiles to 0
   const std::int64_t times = rounds / 8 + 1;  // a round takes 64 cycles
   for (std::int64_t i = 0; i < times; ++i) {
     multiply_tiles<0, 4, 6>();

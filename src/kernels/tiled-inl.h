@@ -45,8 +45,8 @@ inline bool next_panel(const State& s, const TiledPanel& now, TiledPanel& next) 
 // Scores of two panels, in turn; where top keys are looked for, of two tiles of rows and their whole blocks.
 template <bool kTop>
 inline float* scores_of(const State& s, const TiledPanel& panel) {
-  return s.w.scores + (kTop ? panel.tile_turn % 2 * kTiledRows * kKeys + panel.from
-                            : panel.turn % 2 * kPanel);
+  return s.w.scores +
+         (kTop ? panel.tile_turn % 2 * kTiledRows * kKeys + panel.from : panel.turn % 2 * kPanel);
 }
 
 // Weights of two panels, in turn: those of one are read while the next are made. From row to row kKeys numbers.
@@ -121,8 +121,7 @@ inline bool over_limits(const State& s, const TiledPanel& panel, const float* sc
 
 template <class Operands, bool kEntropy>
 [[gnu::always_inline]] inline void weigh_row(const State& s, const Weights& weights,
-                                             const TiledPanel& panel, int r,
-                                             const float* scores) {
+                                             const TiledPanel& panel, int r, const float* scores) {
   Weigh<kEntropy> weigh(s, panel.t.begin + r);
   float* words = weights.words + r * kKeys / Operands::kDepth;
   float* kept = weights.kept == nullptr ? nullptr : weights.kept + r * kKeys + panel.from;
@@ -170,7 +169,8 @@ inline void weigh_tiled(const State& s, const Weights& weights, const TiledPanel
 // o += p v for values that are NaN or infinite, which are 0 where they are packed: for the rows that see them
 // only (0 times NaN is NaN).
 template <class Operands>
-[[gnu::noinline]] void add_unbounded(const State& s, const float* weights, const TiledPanel& panel) {
+[[gnu::noinline]] void add_unbounded(const State& s, const float* weights,
+                                     const TiledPanel& panel) {
   constexpr int kDepth = Operands::kDepth;
   const auto* values =
       static_cast<const typename Operands::Number*>(s.a.v) + s.block.begin * s.a.v_step;
@@ -191,8 +191,8 @@ template <class Operands>
       const Floats p = all(weights[(r * kKeys + j - panel.from) / kDepth]);
       float* sums = s.w.sums + row * s.w.value_step;
       for (std::int64_t e = 0; e < s.a.value_width; e += kLanes) {
-        const Floats x = Operands::value_words(from + e, after + e,
-                                               smaller(kLanes, s.a.value_width - e));
+        const Floats x =
+            Operands::value_words(from + e, after + e, smaller(kLanes, s.a.value_width - e));
         const Floats unbounded = Operands::unbounded_part(Operands::seen_part(x, here, next));
         store(sums + e, Operands::multiply_add(p, unbounded, load(sums + e)));
       }
@@ -231,8 +231,7 @@ inline void end_tile(const State& s, const TiledPanel& panel, Better* better) {
   }
   if (!s.keeps) return;
   for (int r = t.begin; r < t.begin + t.count; ++r) {  // a row that saw nothing yet kept nothing
-    s.w.kept_base[s.block_at * s.a.row_count + r] =
-        s.w.limit[r] == kHidden ? kHidden : s.w.base[r];
+    s.w.kept_base[s.block_at * s.a.row_count + r] = s.w.limit[r] == kHidden ? kHidden : s.w.base[r];
   }
 }
 

@@ -29,11 +29,12 @@ struct Workspace {
   std::int64_t value_step;  // E rounded up to whole vectors
   std::int64_t top_step;    // K rounded up to whole vectors
 
-  float* ready;     // [blocks]              which of them are packed already; with `packed` only
-  float* keys;      // panels of [D, vectors of keys], of one block or of all that stay packed
-  float* values;    // [keys, value_step]
-  float* q;         // [rows, D]             the queries, times the sign of the scale
-  float* scores;    // [tile rows, kKeys]    of one tile of rows and one block; of two with tile registers
+  float* ready;   // [blocks]              which of them are packed already; with `packed` only
+  float* keys;    // panels of [D, vectors of keys], of one block or of all that stay packed
+  float* values;  // [keys, value_step]
+  float* q;       // [rows, D]             the queries, times the sign of the scale
+  float*
+      scores;  // [tile rows, kKeys]    of one tile of rows and one block; of two with tile registers
   float* weights;   // [tile rows, kKeys]    2^x of one tile of rows and one block
   float* dropped;   // [tile rows, kKeys]    the same less what dropout drops; with dropout only
   float* added;     // [rows, kKeys]         bias, -inf where hidden; with a mask or bias only
