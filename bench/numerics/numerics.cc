@@ -285,7 +285,8 @@ void measure_type(const char* type, Threads& threads, std::vector<std::string>* 
       for (const int spread : kSpreads) {
         const Case<T> c(shape, width, spread);
         for (const Isa isa : available_isas()) {
-          if (isa == Isa::kAvx512Bf16 && !std::is_same_v<T, BFloat16>) continue;  // is kAvx512 then
+          if (multiplies_bfloat16(isa) && !std::is_same_v<T, BFloat16>)
+            continue;  // is kAvx512 then
           set_isa(isa);
           bool here = true;
           std::ostringstream name;

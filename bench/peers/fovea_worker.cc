@@ -175,7 +175,7 @@ std::vector<Way> ways_of(const Task& task) {
 Json peak(const Json& request) {
   if (request.at("do") != "peak") throw std::runtime_error("fovea_worker: no such request");
   const bool narrow = request.at("type") == "bfloat16";
-  if (narrow && current_isa() != Isa::kAvx512Bf16) return {{"operations", nullptr}};
+  if (narrow && !multiplies_bfloat16(current_isa())) return {{"operations", nullptr}};
   Threads threads(request.at("threads").get<int>());
   constexpr std::int64_t kRounds = 1 << 21;
   std::vector<std::int64_t> operations(static_cast<std::size_t>(threads.count()));

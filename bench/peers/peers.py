@@ -205,6 +205,7 @@ def build_onednn() -> tuple[pathlib.Path | None, str]:
     prefix = pathlib.Path(sys.prefix)
     if not (prefix / "include" / "oneapi" / "dnnl" / "dnnl_graph.hpp").exists():
         return None, "its wheels are not installed"
+    WORK.mkdir(parents=True, exist_ok=True)
     program = WORK / "onednn_worker"
     compiler = os.environ.get("CXX") or shutil.which("c++") or "c++"
     sources = [HERE / "onednn_worker.cc", HERE / "worker.h"]

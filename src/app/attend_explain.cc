@@ -352,7 +352,7 @@ std::string explain_attend(const AttendArrays& arrays, const AttendRequest& requ
   return text + "Checked: the engine (" + name_of(request.type) + ", " + name_of(current_isa()) +
          ") gives the same weights to within " + weight.data() + " and the same output to within " +
          output.data() +
-         (request.type == DataType::kBFloat16 && current_isa() == Isa::kAvx512Bf16
+         (request.type == DataType::kBFloat16 && multiplies_bfloat16(current_isa())
               ? ": it rounds weights to bfloat16 before they meet the values"
               : "") +
          ".\n";

@@ -96,6 +96,7 @@ std::string machine_text(const measure::Machine& machine) {
 // Of float32, in the registers of a set.
 int lanes_of(Isa isa) {
   switch (isa) {
+    case Isa::kAmxBf16:
     case Isa::kAvx512Bf16:
     case Isa::kAvx512: return 16;
     case Isa::kAvx2: return 8;

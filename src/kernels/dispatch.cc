@@ -30,6 +30,7 @@ int rows_that_fit(std::int64_t keys) {
 void run(const Sweep& sweep, Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
+    case Isa::kAmxBf16: return sweep_amx_bf16(sweep);
     case Isa::kAvx512Bf16: return sweep_avx512_bf16(sweep);
     case Isa::kAvx512: return sweep_avx512(sweep);
     case Isa::kAvx2: return sweep_avx2(sweep);
@@ -43,6 +44,7 @@ void run(const Sweep& sweep, Isa isa) {
 std::int64_t run_multiply_adds(Isa isa, std::int64_t rounds, Number type) {
   switch (isa) {
 #if defined(__x86_64__)
+    case Isa::kAmxBf16: return multiply_adds_amx_bf16(rounds, type);
     case Isa::kAvx512Bf16: return multiply_adds_avx512_bf16(rounds, type);
     case Isa::kAvx512: return multiply_adds_avx512(rounds, type);
     case Isa::kAvx2: return multiply_adds_avx2(rounds, type);

@@ -3,8 +3,13 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 
@@ -14,7 +19,8 @@ namespace fovea {
 namespace {
 
 // Best first; no CPU has both those of x86 and NEON.
-constexpr Isa kAll[] = {Isa::kAvx512Bf16, Isa::kAvx512, Isa::kAvx2, Isa::kNeon, Isa::kScalar};
+constexpr Isa kAll[] = {Isa::kAmxBf16, Isa::kAvx512Bf16, Isa::kAvx512,
+                        Isa::kAvx2,    Isa::kNeon,       Isa::kScalar};
 
 #if defined(__x86_64__)
 // gcc 12 knows no name for it in __builtin_cpu_supports. The system keeps the registers if it keeps
@@ -22,6 +28,37 @@ constexpr Isa kAll[] = {Isa::kAvx512Bf16, Isa::kAvx512, Isa::kAvx2, Isa::kNeon, 
 bool has_f16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+
+// The state that the system keeps for a thread (XCR0). Only where cpuid says that it may be asked.
+std::uint64_t kept_state() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & bit_OSXSAVE) == 0) return 0;
+  std::uint32_t low = 0, high = 0;
+  asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return std::uint64_t{high} << 32U | low;
+}
+
+// Tiles are 8 KiB a thread, which Linux keeps only for processes that asked; who uses them without is killed. One
+// request holds for all threads, those that run already too. Refused where an alternate signal stack
+// is too small for what a signal would then store.
+bool tiles_granted() {
+#if defined(__linux__)
+  constexpr long kRequest = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;     // XFEATURE_XTILEDATA
+  static const bool granted = syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
+
+bool has_tiles() {
+  constexpr unsigned kAmxBf16 = 1U << 22U, kAmxTile = 1U << 24U;  // of cpuid 7, edx
+  constexpr std::uint64_t kState = 3U << 17U;                     // configuration and data
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kAmxBf16) != 0 &&
+         (d & kAmxTile) != 0 && (kept_state() & kState) == kState && tiles_granted();
 }
 #endif
 
@@ -40,6 +77,7 @@ bool cpu_has(Isa isa) {
     case Isa::kAvx512Bf16:
       return cpu_has(Isa::kAvx512) && __builtin_cpu_supports("avx512bf16") &&
              __builtin_cpu_supports("avx512vbmi2");
+    case Isa::kAmxBf16: return cpu_has(Isa::kAvx512Bf16) && has_tiles();
 #elif defined(__aarch64__)
     case Isa::kNeon: return true;  // part of the architecture
 #endif
@@ -82,6 +120,7 @@ const char* name_of(Isa isa) {
     case Isa::kAvx2: return "avx2";
     case Isa::kAvx512: return "avx512";
     case Isa::kAvx512Bf16: return "avx512_bf16";
+    case Isa::kAmxBf16: return "amx_bf16";
     case Isa::kNeon: return "neon";
   }
   return "?";

@@ -14,6 +14,9 @@ inline std::uint32_t first_of_32(std::int64_t n) { return n >= 32 ? 0xffffffffu 
 struct Pair {
   using Number = BFloat16;
   static constexpr int kDepth = 2;
+  static constexpr bool kInTiles = false;
+  static constexpr std::int64_t kWordStep = 1;
+  static constexpr std::int64_t kKeyStep = 2;
   static constexpr bool kAsTheyLie = true;
 
   static Floats multiply_add(Floats a, Floats b, Floats sum) {

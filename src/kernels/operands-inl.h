@@ -4,6 +4,8 @@
 //   Number        what memory holds
 //   kDepth        numbers in a word: a score takes width / kDepth steps, a sum of values keys / kDepth
 //   multiply_add  a lane of words times a lane of words, added to float32 sums
+//   kInTiles      products run in tile registers, which take kWordStep words and kKeyStep keys at a time: what is
+//                 packed is filled up with zeros to whole steps
 #pragma once
 
 #include <cstdint>
@@ -16,6 +18,9 @@ template <class T>
 struct Single {
   using Number = T;
   static constexpr int kDepth = 1;
+  static constexpr bool kInTiles = false;
+  static constexpr std::int64_t kWordStep = 1;
+  static constexpr std::int64_t kKeyStep = 1;
   static constexpr bool kAsTheyLie = sizeof(T) == 4;  // numbers in memory are words already
   static Floats multiply_add(Floats a, Floats b, Floats sum) { return fma(a, b, sum); }
 

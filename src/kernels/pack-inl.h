@@ -109,7 +109,7 @@ inline void pack_keys(const Sweep& a, const Block& block, const bool* seen, std:
 }
 
 // Values become rows of whole vectors of words; those of keys that nobody sees are 0. Returns whether
-// all of them are finite: 0 x is 0 then.
+// all of them are finite: 0 x is 0 then. Tiles get 0 for those that are not: see add_unbounded.
 template <class Operands>
 inline bool pack_values(const Sweep& a, const Block& block, const bool* seen, float* to,
                         std::int64_t step) {
@@ -118,8 +118,8 @@ inline bool pack_values(const Sweep& a, const Block& block, const bool* seen, fl
   const Number* values = static_cast<const Number*>(a.v) + block.begin * a.v_step;
   // Rows of whole vectors need no care at their ends.
   Floats zero = all(0);
-  for (std::int64_t j = 0; j < block.keys; j += kDepth) {
-    const bool here = seen[j];
+  for (std::int64_t j = 0; j < rounded_up(block.keys, Operands::kKeyStep); j += kDepth) {
+    const bool here = j < block.keys && seen[j];
     const bool next = kDepth > 1 && j + 1 < block.keys && seen[j + 1];
     const Number* from = values + (here ? j : j + 1) * a.v_step;  // where a key is seen
     const Number* after = values + (next ? j + 1 : j) * a.v_step;
@@ -130,6 +130,7 @@ inline bool pack_values(const Sweep& a, const Block& block, const bool* seen, fl
         x = Operands::seen_part(Operands::value_words(from + e, after + e, n), here, next);
       }
       zero = Operands::multiply_add(x, all(0), zero);
+      if constexpr (Operands::kInTiles) x = Operands::finite_part(x);
       store(to + j / kDepth * step + e, x);
     }
   }

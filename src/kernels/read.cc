@@ -41,6 +41,7 @@ std::uint64_t read_memory(Isa isa, const void* data, std::int64_t bytes, int str
   for (int n = 0; n < 4; ++n) from[n] = lines + n / step * end + n % step;
   switch (isa) {
 #if defined(__x86_64__)
+    case Isa::kAmxBf16:
     case Isa::kAvx512Bf16:
     case Isa::kAvx512: return read_avx512(from, end, step);
     case Isa::kAvx2: return read_avx2(from, end, step);

@@ -124,8 +124,8 @@ inline void take_short_top(const State& s, int begin, int rows, const Target* ta
     s.w.bar[r] = kHidden;
     s.w.anchor[r] = s.w.base[r];
   }
-  Better better;
-  offer_tile(s, {begin, rows, 0, s.keys, 0, s.keys}, better, 0);
+  Better better[kTileRows];
+  offer_tile(s, {begin, rows, 0, s.keys, 0, s.keys}, s.w.scores, better, 0);
   for (int r = 0; r < rows; ++r) finish_top(s, begin + r, targets[r].inverse);
 }
 

@@ -64,7 +64,7 @@ struct Weigh {
 // above a limit: nothing was done then but to store the scores.
 template <class Operands, bool kEntropy, bool kTop>
 bool weigh_full_tile(const State& s, const Weights& weights, int begin, std::int64_t from,
-                     float* scores, Better& better) {
+                     float* scores, Better* better) {
   // Kept weights are stored where no cache has them: their lines are asked for before the products.
   if (s.keeps) {
     const float* kept = Operands::kDepth == 1 ? weights.words : weights.kept;
@@ -228,7 +228,9 @@ template <class Operands>
     store(sums + e, load(sums + e) * all(grow));
   }
   const std::int64_t vectors = vectors_of(from - first);
-  Operands::shrink_weights(weights.words + (r * kKeys + first) / Operands::kDepth, vectors, grow);
+  if constexpr (!Operands::kInTiles) {  // where they have met their values
+    Operands::shrink_weights(weights.words + (r * kKeys + first) / Operands::kDepth, vectors, grow);
+  }
   if (weights.kept == nullptr) return;
   for (std::int64_t i = 0; i < vectors * kLanes; i += kLanes) {
     float* kept = weights.kept + r * kKeys + first + i;
@@ -255,10 +257,12 @@ inline std::uint64_t better_of_panel(const float* scores, std::int64_t vectors, 
 }
 
 // What is above the bars of the rows, over the block from its key `first` on. The bar is the K-th best so
-// far; a row that has not K keys yet takes a floor of this block.
-inline void offer_tile(const State& s, const TileRows& t, Better& better, std::int64_t first) {
+// far; a row that has not K keys yet takes a floor of this block. At most kTileRows rows; `scores` are theirs
+// for the whole block.
+inline void offer_tile(const State& s, const TileRows& t, const float* scores, Better* better,
+                       std::int64_t first) {
   const std::int64_t vectors = vectors_of(t.keys - first);
-  const auto scores_of = [&](int r) { return s.w.scores + r * kKeys; };
+  const auto scores_of = [&](int r) { return scores + r * kKeys; };
   if (s.a.factor != nullptr || s.a.top > kLanes) {
     for (int r = 0; r < t.count; ++r) {
       offer_row(s, t, r, first, vectors, scores_of(r) + first);
@@ -291,16 +295,14 @@ inline void offer_tile(const State& s, const TileRows& t, Better& better, std::i
   for (int r = 0; r < t.count; ++r) set_bar(s, t.begin + r);
 }
 
-template <class Operands, bool kEntropy>
-inline void weigh_panel(const State& s, const Weights& weights, const TileRows& t,
-                        std::int64_t first, std::int64_t from, std::int64_t vectors,
-                        const float* of_panel, Better& better) {
+// Bases move to where the scores of a panel need them.
+template <class Operands>
+inline void settle_bases(const State& s, const Weights& weights, const TileRows& t,
+                         std::int64_t first, std::int64_t from, std::int64_t vectors,
+                         const float* of_panel) {
   for (int r = 0; r < t.count; ++r) {
     const int row = t.begin + r;
     const float* scores = of_panel + r * kKeys;
-    if (s.a.top > 0) {
-      better[r][from / kPanel] = better_of_panel(scores, vectors, s.w.bar[row]);
-    }
     Floats most = load(scores);
     for (std::int64_t i = 1; i < vectors; ++i) most = max(load(scores + i * kLanes), most);
     if (greater(most, all(s.w.limit[row])) == 0) continue;
@@ -310,6 +312,16 @@ inline void weigh_panel(const State& s, const Weights& weights, const TileRows& 
       move_base<Operands>(s, weights, t, r, first, from, max_of(most));
     }
   }
+}
+
+template <class Operands, bool kEntropy>
+inline void weigh_panel(const State& s, const Weights& weights, const TileRows& t,
+                        std::int64_t first, std::int64_t from, std::int64_t vectors,
+                        const float* of_panel, Better* better) {
+  for (int r = 0; s.a.top > 0 && r < t.count; ++r) {
+    better[r][from / kPanel] = better_of_panel(of_panel + r * kKeys, vectors, s.w.bar[t.begin + r]);
+  }
+  settle_bases<Operands>(s, weights, t, first, from, vectors, of_panel);
   for (int r = 0; r < t.count; ++r) {
     const float* scores = of_panel + r * kKeys;
     Weigh<kEntropy> weigh(s, t.begin + r);

@@ -18,7 +18,7 @@ constexpr float kReach = 8.0f;
 struct State {
   const Sweep& a;
   Workspace w;
-  std::int64_t words;     // of a query: D, or half of it
+  std::int64_t words;     // of a query: words_of(D)
   double scale;           // of the scores that tiles hold: 1 where they are scaled already
   float unit;             // log2(e) scale
   float reach;            // kReach in units of scores
@@ -42,9 +42,15 @@ struct State {
   bool values_in_place;         // read where they are, not packed
 };
 
+// Words of `width` numbers: as many, or half, in whole steps.
+template <class Operands>
+inline std::int64_t words_of(std::int64_t width) {
+  return rounded_up((width + Operands::kDepth - 1) / Operands::kDepth, Operands::kWordStep);
+}
+
 struct TileRows {
   int begin;
-  int count;           // 1 to kTileRows
+  int count;           // 1 to kTileRows, or what else a tile was said to have at most
   std::int64_t first;  // some row of the tile sees keys [first, keys) of the block by its range
   std::int64_t keys;   // 0: no row sees any
   std::int64_t first_of_all;  // every row sees keys [first_of_all, keys_of_all), if any
@@ -65,9 +71,8 @@ inline std::int64_t unseen_by(const State& s, int r) {
   return larger(0, smaller(s.block.keys, s.a.rows[r].first - s.block.begin));
 }
 
-inline TileRows tile_at(const State& s, int begin) {
-  TileRows t{begin, static_cast<int>(smaller(kTileRows, s.a.row_count - begin)), kKeys, 0, 0,
-             kKeys};
+inline TileRows tile_at(const State& s, int begin, int most = kTileRows) {
+  TileRows t{begin, static_cast<int>(smaller(most, s.a.row_count - begin)), kKeys, 0, 0, kKeys};
   for (int r = 0; r < t.count; ++r) {
     const std::int64_t first = unseen_by(s, begin + r);
     const std::int64_t keys = seen_by(s, begin + r);

@@ -31,11 +31,12 @@
 #include "kernels/top-inl.h"
 #include "kernels/state-inl.h"
 #include "kernels/prepare-inl.h"
+#include "kernels/dropout-inl.h"
 #include "kernels/softmax-inl.h"
 #include "kernels/parts-inl.h"
 #include "kernels/results-inl.h"
-#include "kernels/dropout-inl.h"
 #include "kernels/short-inl.h"
+#include "kernels/tiled-inl.h"
 // clang-format on
 
 namespace fovea::kernels {
@@ -60,7 +61,7 @@ inline void sweep_tile(const State& s, const TileRows& t) {
   const bool full = t.count == kTileRows && s.added == nullptr && !s.scaled && !s.a.few;
   const std::int64_t of_block = rounded_up(s.block.keys, kLanes);
   const std::int64_t first = t.first / kPanel * kPanel;
-  Better better;  // with kTop
+  Better better[kTileRows];  // with kTop
   for (std::int64_t from = first; from < t.keys; from += kPanel) {
     // Scores of a panel lie where those of the last lay (in L1), unless they are needed once more.
     float* scores = s.w.scores + (kTop ? from : 0);
@@ -83,7 +84,7 @@ inline void sweep_tile(const State& s, const TileRows& t) {
   const bool drops = s.a.v != nullptr && s.a.dropout.threshold > 0;
   const Weights met = drops ? dropped<Operands>(s, weights, t) : weights;
   if (s.a.v != nullptr && s.values_in_place) blend_in_place<Operands>(s, met, t);
-  if constexpr (kTop) offer_tile(s, t, better, first);
+  if constexpr (kTop) offer_tile(s, t, s.w.scores, better, first);
   if (s.keeps) {
     for (int r = t.begin; r < t.begin + t.count; ++r) {  // a row that saw nothing yet kept nothing
       s.w.kept_base[s.block_at * s.a.row_count + r] =
@@ -151,10 +152,7 @@ template <class Operands>
 void sweep(const Sweep& a) {
   bool seen[kKeys];  // not within State: that would set them to 0 first
   float index[kKeys];
-  State s{.a = a,
-          .words = (a.width + Operands::kDepth - 1) / Operands::kDepth,
-          .seen = seen,
-          .index = index};
+  State s{.a = a, .words = words_of<Operands>(a.width), .seen = seen, .index = index};
   s.first = INT64_MAX;
   for (int r = 0; r < a.row_count; ++r) {
     if (a.rows[r].visible == 0) continue;
@@ -177,17 +175,22 @@ void sweep(const Sweep& a) {
   const bool few_rows =
       a.row_count <= kTileRows || (a.type == Number::kFloat32 && a.row_count <= 8 * kTileRows);
   const bool in_place = few_rows && a.value_width % kLanes == 0;
-  if (is_short(s)) {
-    const int rows = rows_that_see(a);
-    s.values_in_place = in_place && sees_alike(a, rows);
-    if (sweep_short<Operands>(s, rows)) return;
-  }
-  s.values_in_place = in_place && sees_alike(a, a.row_count);
-  if (a.few && (a.stage != Sweep::Stage::kWhole || s.keys > kPartKeys)) {
-    sweep_parts<Operands>(s);
-  } else {
+  if constexpr (Operands::kInTiles) {
     start<Operands>(s);
-    sweep_blocks<Operands>(s, 0, s.blocks);
+    sweep_in_tiles<Operands>(s);
+  } else {
+    if (is_short(s)) {
+      const int rows = rows_that_see(a);
+      s.values_in_place = in_place && sees_alike(a, rows);
+      if (sweep_short<Operands>(s, rows)) return;
+    }
+    s.values_in_place = in_place && sees_alike(a, a.row_count);
+    if (a.few && (a.stage != Sweep::Stage::kWhole || s.keys > kPartKeys)) {
+      sweep_parts<Operands>(s);
+    } else {
+      start<Operands>(s);
+      sweep_blocks<Operands>(s, 0, s.blocks);
+    }
   }
   if (a.stage == Sweep::Stage::kPart) return;
   finish(s);

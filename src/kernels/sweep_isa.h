@@ -14,6 +14,8 @@ void sweep_avx512(const Sweep& a);
 std::int64_t multiply_adds_avx512(std::int64_t rounds, Number type);
 void sweep_avx512_bf16(const Sweep& a);
 std::int64_t multiply_adds_avx512_bf16(std::int64_t rounds, Number type);
+void sweep_amx_bf16(const Sweep& a);
+std::int64_t multiply_adds_amx_bf16(std::int64_t rounds, Number type);
 void sweep_neon(const Sweep& a);
 std::int64_t multiply_adds_neon(std::int64_t rounds, Number type);
 

@@ -130,9 +130,9 @@ inline float floor_of(const Offer& o, std::int64_t count) {
   return floor > kLowest ? floor - size * 1e-6f - 1e-37f : kHidden;  // NaN gives -inf too
 }
 
-// Panels of a block, and the keys of each that are above the bar of a row of a tile: bit j for its key j.
+// Panels of a block, and the keys of each that are above the bar of a row: bit j for its key j.
 constexpr std::int64_t kPanel = kTileVectors * kLanes;
-using Better = std::uint64_t[kTileRows][kKeys / kPanel];
+using Better = std::uint64_t[kKeys / kPanel];
 
 // Keys of a block that are above a row's bar, by their place in the block. Written side by side, without a
 // branch for each: nothing predicts how many a panel has.

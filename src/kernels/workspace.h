@@ -19,15 +19,22 @@ inline std::int64_t rounded_up(std::int64_t n, std::int64_t step) {
 constexpr std::int64_t kWidest = 16;       // floats of the widest vector, and of a cache line
 constexpr std::int64_t kMostTileRows = 6;  // rows of the tallest register tile
 
+// Tile registers (tiled-inl.h) hold 16 rows of 16 words. Rows are taken two of them at once, and what they read
+// and write is whole tiles: arrays of rows and of keys are as long, so that no tile reaches past their ends.
+constexpr std::int64_t kTileSide = 16;
+constexpr std::int64_t kTiledRows = 2 * kTileSide;
+constexpr std::int64_t kTiledKeys = 2 * kTileSide;  // of pairs
+
 struct Workspace {
   std::int64_t value_step;  // E rounded up to whole vectors
   std::int64_t top_step;    // K rounded up to whole vectors
 
-  float* ready;     // [blocks]              which of them are packed already; with `packed` only
-  float* keys;      // panels of [D, vectors of keys], of one block or of all that stay packed
-  float* values;    // [keys, value_step]
-  float* q;         // [rows, D]             the queries, times the sign of the scale
-  float* scores;    // [tile rows, kKeys]    of one tile of rows and one block
+  float* ready;   // [blocks]              which of them are packed already; with `packed` only
+  float* keys;    // panels of [D, vectors of keys], of one block or of all that stay packed
+  float* values;  // [keys, value_step]
+  float* q;       // [rows, D]             the queries, times the sign of the scale
+  float*
+      scores;  // [tile rows, kKeys]    of one tile of rows and one block; of two with tile registers
   float* weights;   // [tile rows, kKeys]    2^x of one tile of rows and one block
   float* dropped;   // [tile rows, kKeys]    the same less what dropout drops; with dropout only
   float* added;     // [rows, kKeys]         bias, -inf where hidden; with a mask or bias only
@@ -61,9 +68,14 @@ inline std::int64_t partial_step(const Sweep& a) {
 inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t first, std::int64_t end,
                            float* base) {
   Workspace w{};
-  const std::int64_t block = smaller(kKeys, rounded_up(end, kWidest));
+  const std::int64_t block = smaller(kKeys, rounded_up(end, kTiledKeys));
   const std::int64_t blocks = (end + kKeys - 1) / kKeys - first / kKeys;
   const bool keeps = a.received != nullptr || a.wholes;
+  const bool tiled = a.type == Number::kBFloat16 && !a.few;  // at most; by the set too
+  const std::int64_t tile_rows = tiled ? kTiledRows : kMostTileRows;
+  const std::int64_t all_rows = tiled ? rounded_up(rows, kTiledRows) : rows;
+  // Words of a row that tiles take are a multiple of 16, but half as many as there are numbers.
+  const std::int64_t words = tiled ? larger(a.width, kTileSide) : a.width;
   const auto take = [&w, base](std::int64_t count) {
     float* piece = base == nullptr ? nullptr : base + w.floats;
     w.floats += rounded_up(count, kWidest);
@@ -72,15 +84,15 @@ inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t first
   w.value_step = a.v == nullptr ? 0 : rounded_up(a.value_width, kWidest);
   // First what stays: where it lies must not depend on the rows.
   w.ready = take(a.packed / kKeys);
-  w.keys = take(larger(block, a.packed) * a.width);
+  w.keys = take(larger(block, a.packed) * words);
   w.values = take(larger(block, a.packed) * w.value_step);
-  w.q = take(rows * a.width);
-  w.scores = take(kMostTileRows * kKeys);
-  w.weights = take(kMostTileRows * kKeys);
-  w.dropped = take(a.dropout.threshold > 0 ? kMostTileRows * kKeys : 0);
+  w.q = take(all_rows * words);
+  w.scores = take((tiled ? 2 : 1) * tile_rows * kKeys);
+  w.weights = take(tile_rows * kKeys);
+  w.dropped = take(a.dropout.threshold > 0 ? tile_rows * kKeys : 0);
   w.added = take(a.masked || a.biased ? rows * kKeys : 0);
   w.factors = take(a.factor != nullptr && a.top > 0 ? kKeys : 0);
-  w.sums = take(rows * w.value_step);
+  w.sums = take(all_rows * w.value_step);
   w.base = take(rows);
   w.limit = take(rows);
   w.total = take(rows * kWidest);

@@ -155,7 +155,7 @@ double clock_gigahertz() {
 double peak_gflops(DataType type, Threads& threads) {
   constexpr std::int64_t kRounds = 1 << 21;  // 7 ms: waking the threads is nothing beside it
   const Isa isa = current_isa();
-  if (type == DataType::kBFloat16 && isa != Isa::kAvx512Bf16) return 0;
+  if (type == DataType::kBFloat16 && !multiplies_bfloat16(isa)) return 0;
   const kernels::Number number =
       type == DataType::kBFloat16 ? kernels::Number::kBFloat16 : kernels::Number::kFloat32;
   std::vector<std::int64_t> operations(static_cast<std::size_t>(threads.count()));

@@ -16,6 +16,7 @@ constexpr std::size_t kScan = 64;    // values passed over at once when none is 
 
 const rows::Loops& loops() {
   switch (current_isa()) {
+    case Isa::kAmxBf16:
     case Isa::kAvx512Bf16:
     case Isa::kAvx512: return rows::loops_avx512();
     case Isa::kAvx2: return rows::loops_avx2();

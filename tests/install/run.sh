@@ -2,12 +2,13 @@
 # Installs the engine, static and shared, into one prefix; moves it; builds and runs a project of
 # somebody else's against it in four ways; looks at what the shared library exports and needs.
 #
-#   run.sh SOURCE WORK CXX LAUNCHER     WORK keeps the two builds, so that a second run is short
+#   run.sh SOURCE WORK CXX LAUNCHER WERROR     WORK keeps the two builds, so that a second run is short
 set -euo pipefail
 source=$1
 work=$2
 cxx=$3
 launcher=$4
+werror=$5  # the flags of the build that runs this, so that a compiler cache has its objects
 prefix=$work/prefix
 moved=$work/moved
 step() { printf '== %s\n' "$*"; }
@@ -19,7 +20,7 @@ for kind in static shared; do
   step "the engine alone, $kind, with every package that the program needs out of reach"
   [ "$kind" = shared ] && shared=ON || shared=OFF
   quietly cmake -S "$source" -B "$work/$kind" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER="$cxx" \
-    ${launcher:+-DCMAKE_CXX_COMPILER_LAUNCHER="$launcher"} -DFOVEA_ENGINE_ONLY=ON -DBUILD_SHARED_LIBS=$shared \
+    ${launcher:+-DCMAKE_CXX_COMPILER_LAUNCHER="$launcher"} -DFOVEA_ENGINE_ONLY=ON -DBUILD_SHARED_LIBS=$shared -DFOVEA_WERROR="$werror" \
     -DCMAKE_DISABLE_FIND_PACKAGE_ICU=ON -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON \
     -DCMAKE_DISABLE_FIND_PACKAGE_CLI11=ON -DCMAKE_DISABLE_FIND_PACKAGE_ZLIB=ON \
     -DFOVEA_SENTENCEPIECE_INCLUDE_DIR= -DFOVEA_DNNL_INCLUDE_DIR=

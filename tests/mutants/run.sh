@@ -132,7 +132,7 @@ plant() {
     if [ ${#first[@]} != 0 ]; then
       rm -f "${first[@]}"
       # shellcheck disable=SC2086
-      tests "*-*/avx512*:*/scalar" $programs || status=$?
+      tests "*-*/avx512*:*/amx*:*/scalar" $programs || status=$?
     fi
     if [ $status = 0 ]; then
       rm -f "${second[@]}"

@@ -1,0 +1,31 @@
+// The kernels for amx_bf16: products of bfloat16 in tile registers. Everything else is that of avx512_bf16, few
+// queries too, whose products are as long as reading their keys takes. See sweep-inl.h.
+// The lanes come first, the kernels are written in them:
+// clang-format off
+#include "kernels/lanes_amx_bf16.h"
+#include "kernels/sweep-inl.h"
+#include "kernels/sweep_isa.h"
+// clang-format on
+
+namespace fovea::kernels {
+
+void sweep_amx_bf16(const Sweep& a) {
+  if (a.type != Number::kBFloat16 || a.few) return sweep_avx512_bf16(a);
+  const TileRegisters registers;
+  sweep<TilePair>(a);
+}
+
+std::int64_t multiply_adds_amx_bf16(std::int64_t rounds, Number type) {
+  if (type != Number::kBFloat16) return multiply_adds_avx512_bf16(rounds, type);
+  const TileRegisters registers;              // which sets all tiles to 0
+  const std::int64_t times = rounds / 8 + 1;  // a round takes 64 cycles
+  for (std::int64_t i = 0; i < times; ++i) {
+    multiply_tiles<0, 4, 6>();
+    multiply_tiles<1, 4, 7>();
+    multiply_tiles<2, 5, 6>();
+    multiply_tiles<3, 5, 7>();
+  }
+  return times * 4 * kTileSide * kTileSide * kTileSide * 4;
+}
+
+}  // namespace fovea::kernels
