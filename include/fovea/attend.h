@@ -15,8 +15,8 @@
 //             [B, H, N] it then is [T, H], and where it has [B, H, M] it is [S, H]; the N and M of mask
 //             and bias are those of the longest sequence.
 // Types       q, k and v are all float32, all bfloat16 or all float16. Sums are float32 throughout.
-//             Where the set multiplies bfloat16 itself (avx512_bf16), weights of bfloat16 calls are
-//             rounded to bfloat16 before they meet the values.
+//             Where the set multiplies bfloat16 itself (avx512_bf16, amx_bf16), weights of bfloat16
+//             calls are rounded to bfloat16 before they meet the values.
 //
 // Highlights are outputs like any other: give them room and they are filled in the same pass, exactly.
 //   top       the K visible keys of largest p_ij and those p_ij, descending, ties to the lower index;
@@ -33,8 +33,8 @@
 //             of -inf hides; a large negative one does not. A score of -inf, wherever it comes from,
 //             weighs nothing; a query that has no other counts as seeing no key.
 // Range       fp32 throughout: scale |<q, k>| and sums of |v| over the visible keys must stay
-//             under 1e36, or infinity is what comes out. bfloat16 products on avx512_bf16 take
-//             numbers below 2^-126 for 0, as its instruction does.
+//             under 1e36, or infinity is what comes out. bfloat16 products on avx512_bf16 and
+//             amx_bf16 take numbers below 2^-126 for 0, as their instructions do.
 // Accuracy    at most twice the error of a plain fp32 loop against fp64 (for bfloat16 one that rounds
 //             its weights to bfloat16 too), plus 1e-6 of the largest |v|, plus the rounding of out to
 //             its type: docs/numerics.md
