@@ -86,7 +86,7 @@ def chrf(study: Json) -> str:
 
 def seeds(study: Json) -> str:
     rows = []
-    for name, compared in study["compared"].items():
+    for name, compared in sorted(study["compared"].items()):
         language, seed = name.split(", ")
         rows.append([LANGUAGES[language], seed.removeprefix("seed "), *(
             f"{compared['all'][metric][context]['score']:.2f}" for metric in ("bleu", "chrf") for context in CONTEXTS),
