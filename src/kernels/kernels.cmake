@@ -3,6 +3,9 @@
 # linker could hand AVX-512 code to a CPU without it (docs/design/isa.md).
 # -O3 also in RelWithDebInfo: the kernels are nothing but loops.
 set(fovea_kernel_flags $<$<NOT:$<CONFIG:Debug>>:-O3>)
+if(FOVEA_FUZZ)
+  set(fovea_kernel_flags -O0)  # what is fuzzed reads files, and never comes here
+endif()
 # gcc 12 takes the deliberately undefined registers of its own avx512fintrin.h for a mistake (gcc bug 105593).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(fovea_intrinsics_flags -Wno-uninitialized -Wno-maybe-uninitialized)

@@ -27,6 +27,7 @@ constexpr DataType kTypes[] = {DataType::kFloat32, DataType::kBFloat16, DataType
 // Against the reference and a plain loop from the same lse; and against attend within what the contract
 // adds for the rounding of lse.
 void check(const Case& c) {
+  if (left_out()) return;
   const Problem p(c);
   const Results<float> now = engine(p);
   const Results<float> later = engine_later(p, now.lse);

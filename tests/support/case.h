@@ -46,6 +46,10 @@ struct Case {
 
 std::ostream& operator<<(std::ostream& out, const Case& c);
 
+// FOVEA_TEST_SHARE=n, for builds in which everything takes long: of the cases that a test goes through one in n is run,
+// the first among them, and always the same. Asked once for each case: whether it is left out.
+bool left_out();
+
 // Any mixture of everything, of at most `work` multiplications.
 Case random_case(Random& random, std::int64_t work);
 

@@ -3,7 +3,15 @@
 
 #include <gtest/gtest.h>
 
+#include <ostream>
+
 #include "fovea/isa.h"
+
+namespace fovea {
+
+inline void PrintTo(Isa isa, std::ostream* out) { *out << name_of(isa); }
+
+}  // namespace fovea
 
 namespace fovea::testing {
 
