@@ -3,7 +3,8 @@
 
     python3 bench/peers/table.py [--check] [PAGE ...]      (README.md and docs/performance.md unless given)
 
-A mark:  <!-- peers: NAME --> ... <!-- peers: end -->   NAME: about, float32, bfloat16, weights, short, backward
+A mark:  <!-- peers: NAME --> ... <!-- peers: end -->   NAME: about, float32, bfloat16, weights, short, backward;
+xeon/NAME reads the files in bench/results/xeon, and so on.
 --check writes nothing and fails where a page differs from what the file says. Needs nothing but Python.
 """
 from __future__ import annotations
@@ -15,9 +16,8 @@ import sys
 import typing
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-RESULTS = ROOT / "bench" / "results" / "peers.json"
-BACKWARD = ROOT / "bench" / "results" / "backward.json"
-MARK = re.compile(r"(<!-- peers: (?P<name>\w+) -->\n).*?(<!-- peers: end -->)", re.DOTALL)
+RESULTS = ROOT / "bench" / "results"
+MARK = re.compile(r"(<!-- peers: (?P<folder>\w+/)?(?P<name>\w+) -->\n).*?(<!-- peers: end -->)", re.DOTALL)
 NAMES = {"fovea": "fovea", "onednn": "oneDNN", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO",
          "torch": "PyTorch", "flex": "FlexAttention", "jax": "JAX", "blas": "BLAS + softmax", "numpy": "NumPy"}
 
@@ -134,31 +134,34 @@ def backward(results: Json) -> str:
     return table(["", "", "forward and backward, ms", "PyTorch", "backward alone, ms", "PyTorch"], rows)
 
 
-def text_of(name: str, results: Json | None) -> str:
+def read(folder: str, file: str) -> Json | None:
+    path = RESULTS / folder / file
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def text_of(folder: str, name: str) -> str:
     if name == "backward":
-        return (backward(json.loads(BACKWARD.read_text(encoding="utf-8"))) if BACKWARD.exists() else
-                "Not measured yet: `./run peers backward`.") + "\n"
+        gradients = read(folder, "backward.json")
+        return (backward(gradients) if gradients else "Not measured yet: `./run peers backward`.") + "\n"
+    writers = {"about": about, "short": short, "weights": weights}
+    types = ("float32", "bfloat16")
+    if name not in writers and name not in types:
+        raise SystemExit(f"table: no table {name}: about, float32, bfloat16, weights, short, backward")
+    results = read(folder, "peers.json")
     if results is None:
         return "Not measured yet: `./run peers`.\n"
-    if name in ("float32", "bfloat16"):
-        return of_type(results, name) + "\n"
-    writers = {"short": short, "weights": weights}
-    if name == "about":
-        return about(results)
-    if name not in writers:
-        raise SystemExit(f"table: no table {name}: about, float32, bfloat16, weights, short, backward")
-    return writers[name](results) + "\n"
+    text = of_type(results, name) if name in types else writers[name](results)
+    return text if name == "about" else text + "\n"
 
 
 def main() -> int:
     check = "--check" in sys.argv[1:]
     pages = [pathlib.Path(word) for word in sys.argv[1:] if word != "--check"]
-    results: Json | None = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else None
     marks = faults = 0
     for page in pages or [ROOT / "README.md", ROOT / "docs" / "performance.md"]:
         before = page.read_text(encoding="utf-8")
         marks += len(MARK.findall(before))
-        after = MARK.sub(lambda m: m[1] + text_of(m["name"], results) + m[3], before)
+        after = MARK.sub(lambda m: m[1] + text_of(m["folder"] or "", m["name"]) + m[4], before)
         if after == before:
             continue
         if check:

@@ -45,8 +45,8 @@ inline BackwardState state_of(Backward& a) {
   BackwardState s{.a = a, .w = backward_workspace(a, a.scratch)};
   const Sweep& keys = a.keys;
   s.block = Block{.begin = a.begin, .keys = a.count};
-  s.d_words = (keys.width + kDepth - 1) / kDepth;
-  s.e_words = (keys.value_width + kDepth - 1) / kDepth;
+  s.d_words = rounded_up((keys.width + kDepth - 1) / kDepth, Operands::kWordStep);
+  s.e_words = rounded_up((keys.value_width + kDepth - 1) / kDepth, Operands::kWordStep);
   if (kDepth == 1) s.w.ds_across = s.w.ds_exact = s.w.ds;
   s.adds = keys.masked || keys.biased;
   s.scaled = keys.biased || keys.sloped || keys.scale == 0;
@@ -151,6 +151,10 @@ inline void find_seen(const BackwardState& s, bool* seen) {
   }
 }
 
+inline void clear(float* sums, std::int64_t count) {
+  for (std::int64_t x = 0; x < count; x += kLanes) store(sums + x, all(0));
+}
+
 template <class Operands>
 inline void pack_block(BackwardState& s) {
   bool seen[kKeys];
@@ -166,8 +170,6 @@ inline void pack_block(BackwardState& s) {
   pack_keys<Operands>(keys, s.block, seen, s.d_words, s.w.keys);
   pack_keys<Operands>(values, s.block, seen, s.e_words, s.w.values);
   s.a.notes.keys_finite = pack_values<Operands>(values, s.block, seen, s.w.key_lanes, s.w.d_step);
-  for (std::int64_t x = 0; x < s.block.keys * s.w.d_step; x += kLanes) store(s.w.dk + x, all(0));
-  for (std::int64_t x = 0; x < s.block.keys * s.w.e_step; x += kLanes) store(s.w.dv + x, all(0));
 }
 
 inline std::int64_t bytes_of(Number type) { return type == Number::kFloat32 ? 4 : 2; }
@@ -267,9 +269,10 @@ struct GradientTile {
   std::int64_t first_of_all, end_of_all;  // that all of them see
 };
 
-inline GradientTile gradient_tile(const BackwardState& s, std::int64_t begin) {
+inline GradientTile gradient_tile(const BackwardState& s, std::int64_t begin,
+                                  std::int64_t rows = kTileRows) {
   GradientTile t{static_cast<int>(begin),
-                 static_cast<int>(smaller(kTileRows, s.a.row_count - begin)),
+                 static_cast<int>(smaller(rows, s.a.row_count - begin)),
                  kKeys,
                  0,
                  0,
@@ -315,33 +318,38 @@ inline Floats finished_score(const BackwardState& s, std::int64_t r, const Reach
 
 inline void add_to(float* sums, Floats x) { store(sums, load(sums) + x); }
 
-// p and ds of row r, keys [j, j + kLanes), from the products of its tile.
+// What the weights of a row are counted from.
+struct RowNumbers {
+  Floats base, rest, delta;
+};
+inline RowNumbers numbers_of(const BackwardState& s, std::int64_t row) {
+  return {all(s.w.base[row]), all(s.w.rest[row]), all(s.w.delta[row])};
+}
+
+// p and ds of some pairs of a row, from their products.
 struct Pairs {
   Floats p, ds;
 };
-inline Pairs pairs_of(const BackwardState& s, const GradientTile& t, int r, const Reach& reach,
-                      std::int64_t j, std::int64_t at, bool plain) {
-  const std::int64_t row = t.begin + r;
-  Floats x = load(s.w.scores + r * kKeys + at);
-  Floats dp = load(s.w.dots + r * kKeys + at);
-  const Floats base = all(s.w.base[row]);
-  const Floats rest = all(s.w.rest[row]);
-  const Floats delta = all(s.w.delta[row]);
-  if (plain) {
-    const Floats p = exp2(fma(x - base, all(s.unit), rest));
-    return {p, p * (dp - delta)};
-  }
-  x = finished_score(s, row, reach, j, x);
+inline Pairs plain_pairs(const RowNumbers& row, Floats unit, Floats x, Floats dp) {
+  const Floats p = exp2(fma(x - row.base, unit, row.rest));
+  return {p, p * (dp - row.delta)};
+}
+
+// The same under any rule, for row r of the tile and keys [j, j + kLanes). p as it meets out_gradient.
+inline Pairs ruled_pairs(const BackwardState& s, const GradientTile& t, int r, const Reach& reach,
+                         const RowNumbers& row, std::int64_t j, Floats x, Floats dp) {
+  x = finished_score(s, t.begin + r, reach, j, x);
   // 0 where hidden, also in a row whose lse is NaN.
   const Floats hidden = all(kHidden);
-  const Floats p = pick_where_equal(x, hidden, all(0), exp2(fma(x - base, all(s.unit), rest)));
+  const Floats p =
+      pick_where_equal(x, hidden, all(0), exp2(fma(x - row.base, all(s.unit), row.rest)));
   Floats met = p;
   if (s.w.kept != nullptr) {
     const Floats z = load(s.w.kept + r * kKeys + j);
     met = p * z;
     dp = dp * z;
   }
-  const Floats ds = pick_where_equal(x, hidden, all(0), p * (dp - delta));
+  const Floats ds = pick_where_equal(x, hidden, all(0), p * (dp - row.delta));
   if (s.a.product_sums != nullptr) {
     add_to(s.a.product_sums + j, pick_where_equal(x, hidden, all(0), p * dp));
   }
@@ -373,40 +381,74 @@ inline void clear_pairs(const BackwardState& s, const GradientTile& t, std::int6
   }
 }
 
+// The panel's pairs are all seen, and p and ds are wanted for the products only.
+inline bool is_plain(const BackwardState& s, const GradientTile& t, std::int64_t from,
+                     std::int64_t vectors) {
+  return from >= t.first_of_all && from + vectors * kLanes <= t.end_of_all && !s.adds &&
+         !s.scaled && s.a.keys.dropout.threshold == 0 && s.a.product_sums == nullptr &&
+         s.a.bias_sums == nullptr;
+}
+
+// Floats from row to row of ds_across. A tile register's rows are loaded fastest from whole cache lines.
+template <class Operands>
+constexpr std::int64_t kAcrossStep = Operands::kInTiles ? kPairStep : kPairStep / Operands::kDepth;
+
+// p and ds of the rows of a word, r and in pairs r + 1, and one panel of keys, whose products begin at `at` of a row
+// of scores.
+template <class Operands>
+[[gnu::always_inline]] inline void weigh_word(const BackwardState& s, const GradientTile& t, int r,
+                                              int rows, std::int64_t from, int vectors,
+                                              std::int64_t at, bool plain) {
+  constexpr int kDepth = Operands::kDepth;
+  const Floats unit = all(s.unit);
+  Reach reach[kDepth];
+  RowNumbers numbers[kDepth];
+  const float* scores[kDepth];
+  const float* dots[kDepth];
+  float* across[kDepth];
+  for (int x = 0; x < kDepth; ++x) {
+    const int row = r + x < rows ? r + x : r;
+    reach[x] = reach_of(s, s.a.rows[t.begin + row].row);
+    numbers[x] = numbers_of(s, t.begin + row);
+    scores[x] = s.w.scores + row * kKeys + at;
+    dots[x] = s.w.dots + row * kKeys + at;
+    across[x] = s.w.ds_across + (t.begin + row) * kAcrossStep<Operands> + from / kDepth;
+  }
+  const std::int64_t word = (t.begin + r) / kDepth * kPairStep + from;
+  float* p_to = s.w.p + word;
+  float* ds_to = s.w.ds + word;
+  float* exact = s.w.ds_exact == nullptr ? nullptr : s.w.ds_exact + (t.begin + r) * kPairStep + from;
+  for (std::int64_t c = 0; c < vectors * kLanes; c += kLanes) {
+    Floats p[kDepth], ds[kDepth];
+    for (int x = 0; x < kDepth; ++x) {
+      p[x] = ds[x] = all(0);
+      if (r + x >= rows) continue;
+      const Floats score = load(scores[x] + c), dp = load(dots[x] + c);
+      const Pairs pairs = plain ? plain_pairs(numbers[x], unit, score, dp)
+                                : ruled_pairs(s, t, r + x, reach[x], numbers[x], from + c, score, dp);
+      p[x] = pairs.p;
+      ds[x] = pairs.ds;
+      if (kDepth > 1 && exact != nullptr) store(exact + x * kPairStep + c, ds[x]);
+    }
+    // A row that is not there lies where row r does, and first.
+    for (int x = kDepth - 1; kDepth > 1 && x >= 0; --x) {
+      Operands::store_weights(across[x] + c / kDepth, ds[x]);
+    }
+    store(p_to + c, Operands::stacked(p));
+    store(ds_to + c, Operands::stacked(ds));
+  }
+}
+
 // One tile of rows and one panel of keys.
 template <class Operands, int R, int C>
 void weigh_pairs(const BackwardState& s, const GradientTile& t, std::int64_t from) {
-  constexpr int kDepth = Operands::kDepth;
   score_tile<Operands, R, C>(s.w.q + t.begin * s.d_words, s.d_words, s.w.keys + from * s.d_words,
                              s.w.scores);
   score_tile<Operands, R, C>(s.w.g + t.begin * s.e_words, s.e_words, s.w.values + from * s.e_words,
                              s.w.dots);
-  const bool plain = from >= t.first_of_all && from + C * kLanes <= t.end_of_all && !s.adds &&
-                     !s.scaled && s.a.keys.dropout.threshold == 0 && s.a.product_sums == nullptr &&
-                     s.a.bias_sums == nullptr;
-  for (int r = 0; r < R; r += kDepth) {
-    Reach reach[kDepth];
-    for (int x = 0; x < kDepth && r + x < R; ++x) {
-      reach[x] = reach_of(s, s.a.rows[t.begin + r + x].row);
-    }
-    for (int c = 0; c < C; ++c) {
-      const std::int64_t j = from + c * kLanes;
-      Floats p[kDepth], ds[kDepth];
-      for (int x = 0; x < kDepth; ++x) {
-        p[x] = ds[x] = all(0);
-        if (r + x >= R) continue;
-        const Pairs pairs = pairs_of(s, t, r + x, reach[x], j, c * kLanes, plain);
-        p[x] = pairs.p;
-        ds[x] = pairs.ds;
-        if (kDepth == 1) continue;
-        const std::int64_t row = t.begin + r + x;
-        Operands::store_weights(s.w.ds_across + (row * kPairStep + j) / kDepth, pairs.ds);
-        if (s.w.ds_exact != nullptr) store(s.w.ds_exact + row * kPairStep + j, pairs.ds);
-      }
-      const std::int64_t at = (t.begin + r) / kDepth * kPairStep + j;
-      store(s.w.p + at, Operands::stacked(p));
-      store(s.w.ds + at, Operands::stacked(ds));
-    }
+  const bool plain = is_plain(s, t, from, C);
+  for (int r = 0; r < R; r += Operands::kDepth) {
+    weigh_word<Operands>(s, t, r, R, from, C, 0, plain);
   }
 }
 
@@ -588,7 +630,7 @@ template <class Operands>
     const bool here = sees(s, r, j);
     const bool next = kDepth > 1 && sees(s, r, j + 1);
     if (!here && !next) continue;
-    const Floats word = all(s.w.ds_across[(r * kPairStep + j) / kDepth]);
+    const Floats word = all(s.w.ds_across[r * kAcrossStep<Operands> + j / kDepth]);
     for (std::int64_t d = 0; d < s.w.d_step; d += kLanes) {
       const Floats x =
           Operands::seen_part(load(s.w.key_lanes + j / kDepth * s.w.d_step + d), here, next);
@@ -606,8 +648,8 @@ inline void spread_tile(const BackwardState& s, std::int64_t at) {
   const std::int64_t first = s.a.notes.first[at] / kPanelKeys * kPanelKeys;
   const std::int64_t vectors = vectors_of_width(s.a.keys.width);
   Blend b{};
-  b.p = s.w.ds_across + (begin * kPairStep + first) / kDepth;
-  b.p_step = kPairStep / kDepth;
+  b.p = s.w.ds_across + begin * kAcrossStep<Operands> + first / kDepth;
+  b.p_step = kAcrossStep<Operands>;
   b.keys = s.a.notes.end[at] - first;
   b.step = b.v_step = s.w.d_step;
   for (std::int64_t c = 0; c < vectors; c += kTileVectors) {
@@ -654,7 +696,10 @@ void backward(Backward& a) {
   if (a.stage == Stage::kFinishRows) return finish_rows(a);
   BackwardState s = state_of<Operands>(a);
   switch (a.stage) {
-    case Stage::kPack: return pack_block<Operands>(s);
+    case Stage::kPack:
+      pack_block<Operands>(s);
+      clear(s.w.dk, s.block.keys * s.w.d_step);
+      return clear(s.w.dv, s.block.keys * s.w.e_step);
     case Stage::kGather: return take_queries<Operands>(s);
     case Stage::kSpread: return spread_rows<Operands>(s);
     default: return store_block(s);

@@ -12,7 +12,7 @@ std::int64_t gradient_step(std::int64_t width) { return rounded_up(width, kWides
 void run(Backward& backward, Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
-    case Isa::kAmxBf16:  // has no kernels of its own here: docs/design/amx.md
+    case Isa::kAmxBf16: return backward_amx_bf16(backward);
     case Isa::kAvx512Bf16: return backward_avx512_bf16(backward);
     case Isa::kAvx512: return backward_avx512(backward);
     case Isa::kAvx2: return backward_avx2(backward);

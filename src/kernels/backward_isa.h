@@ -9,6 +9,7 @@ void backward_scalar(Backward& a);
 void backward_avx2(Backward& a);
 void backward_avx512(Backward& a);
 void backward_avx512_bf16(Backward& a);
+void backward_amx_bf16(Backward& a);
 void backward_neon(Backward& a);
 
 }  // namespace fovea::kernels

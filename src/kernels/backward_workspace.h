@@ -19,8 +19,8 @@ struct BackwardWorkspace {
   float* keys;       // panels of [D, vectors of keys]     for s
   float* values;     // panels of [E, vectors of keys]     for dp
   float* key_lanes;  // [keys, d_step]                     for dq
-  float* dk;         // [keys, d_step]                     sums
-  float* dv;         // [keys, e_step]
+  float* dk;         // [keys, d_step]                     sums; with tile registers [d_step, kPairStep]
+  float* dv;         // [keys, e_step]                     likewise
   float* q;          // [rows, D]        times the sign of the scale
   float* g;          // [rows, E]        out_gradient
   float* q_lanes;    // [rows, d_step]
@@ -29,6 +29,8 @@ struct BackwardWorkspace {
   float* ds;  // [rows, kPairStep]  likewise
   float* ds_across;  // [rows, kPairStep]  ds: words of keys side by side
   float* ds_exact;   // [rows, kPairStep]  ds: floats
+  float* turned;     // [step, rows]       q_lanes or g_lanes, transposed; with tile registers only, as some_sums
+  float* some_sums;  // [tile rows, step]
   float* scores;     // [tile rows, kKeys]
   float* dots;       // [tile rows, kKeys]  <out_gradient, v>
   float* kept;       // [tile rows, kKeys]  z; with dropout only
@@ -53,22 +55,30 @@ inline BackwardWorkspace backward_workspace(const Backward& a, float* base) {
   const bool narrow = keys.type != Number::kFloat32;
   w.d_step = rounded_up(keys.width, kWidest);
   w.e_step = rounded_up(keys.value_width, kWidest);
-  w.keys = take(kKeys * keys.width);
-  w.values = take(kKeys * keys.value_width);
+  const bool tiled = keys.type == Number::kBFloat16;  // at most; by the set too
+  const std::int64_t tile_rows = tiled ? kTiledRows : kMostTileRows;
+  const std::int64_t sums = tiled ? kPairStep : kKeys;
+  // Words of a row that tiles take are a multiple of 16, but half as many as there are numbers.
+  const std::int64_t d_words = tiled ? larger(keys.width, kTileSide) : keys.width;
+  const std::int64_t e_words = tiled ? larger(keys.value_width, kTileSide) : keys.value_width;
+  w.keys = take(kKeys * d_words);
+  w.values = take(kKeys * e_words);
   w.key_lanes = take(kKeys * w.d_step);
-  w.dk = take(kKeys * w.d_step);
-  w.dv = take(kKeys * w.e_step);
-  w.q = take(kGradientRows * keys.width);
-  w.g = take(kGradientRows * keys.value_width);
+  w.dk = take(sums * w.d_step);
+  w.dv = take(sums * w.e_step);
+  w.q = take(kGradientRows * d_words);
+  w.g = take(kGradientRows * e_words);
   w.q_lanes = take(kGradientRows * w.d_step);
   w.g_lanes = take(kGradientRows * w.e_step);
   w.p = take(kGradientRows * kPairStep);
   w.ds = take(kGradientRows * kPairStep);
   w.ds_across = take(narrow ? kGradientRows * kPairStep : 0);
   w.ds_exact = take(narrow && a.bias_rows ? kGradientRows * kPairStep : 0);
-  w.scores = take(kMostTileRows * kKeys);
-  w.dots = take(kMostTileRows * kKeys);
-  w.kept = take(keys.dropout.threshold > 0 ? kMostTileRows * kKeys : 0);
+  w.turned = take(tiled ? larger(w.d_step, w.e_step) * kGradientRows / 2 : 0);
+  w.some_sums = take(tiled ? kTiledRows * larger(w.d_step, w.e_step) : 0);
+  w.scores = take(tile_rows * kKeys);
+  w.dots = take(tile_rows * kKeys);
+  w.kept = take(keys.dropout.threshold > 0 ? tile_rows * kKeys : 0);
   w.added = take(keys.masked || keys.biased ? kGradientRows * kKeys : 0);
   w.base = take(kGradientRows);
   w.rest = take(kGradientRows);

@@ -20,7 +20,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     "${fovea_kernel_flags};$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>;$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mfma;-mf16c;-mprfchw")
   set_source_files_properties(kernels/sweep_avx512_bf16.cc kernels/backward_avx512_bf16.cc PROPERTIES COMPILE_OPTIONS
     "${fovea_kernel_flags};$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>;$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512bf16;-mavx512vbmi2;-mfma;-mf16c;-mprfchw")
-  set_source_files_properties(kernels/sweep_amx_bf16.cc PROPERTIES COMPILE_OPTIONS
+  set_source_files_properties(kernels/sweep_amx_bf16.cc kernels/backward_amx_bf16.cc PROPERTIES COMPILE_OPTIONS
     "${fovea_kernel_flags};$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>;$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512bf16;-mavx512vbmi2;-mamx-tile;-mamx-bf16;-mfma;-mf16c;-mprfchw")
 endif()
 # NEON needs no flags beyond AArch64's own. Scheduled before registers are given out, gcc 12 loads all broadcasts
@@ -31,7 +31,7 @@ set_source_files_properties(kernels/sweep_neon.cc kernels/backward_neon.cc PROPE
 # The folder holds the sets of all processors; those of another are listed, but not compiled.
 if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(kernels/sweep_avx2.cc kernels/sweep_avx512.cc kernels/sweep_avx512_bf16.cc
-                              kernels/sweep_amx_bf16.cc
+                              kernels/sweep_amx_bf16.cc kernels/backward_amx_bf16.cc
                               kernels/backward_avx2.cc kernels/backward_avx512.cc kernels/backward_avx512_bf16.cc
                               PROPERTIES HEADER_FILE_ONLY ON)
 endif()

@@ -27,6 +27,7 @@ if [ "${1:-}" = --fits ]; then
   unfit=0
   fits() {
     for file in "$2"/*; do
+      [ -f "$file" ] || continue
       sed -e "$4" "$file" | cmp -s - "$file" || return 0
     done
     echo "$1 changes nothing"

@@ -1,0 +1,19 @@
+// The gradients for amx_bf16: products of bfloat16 in tile registers. Everything else is that of avx512_bf16. See
+// backward-inl.h.
+// The lanes come first, the kernels are written in them:
+// clang-format off
+#include "kernels/lanes_amx_bf16.h"
+#include "kernels/backward-inl.h"
+#include "kernels/backward_tiled-inl.h"
+#include "kernels/backward_isa.h"
+// clang-format on
+
+namespace fovea::kernels {
+
+void backward_amx_bf16(Backward& a) {
+  if (a.keys.type != Number::kBFloat16) return backward_avx512_bf16(a);
+  const TileRegisters registers;
+  backward_in_tiles<TilePair>(a);
+}
+
+}  // namespace fovea::kernels
