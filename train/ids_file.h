@@ -49,55 +49,82 @@ inline constexpr char kIdsMagic[] = "FOVEAIDS";
 inline constexpr char kLinksMagic[] = "FOVEALNK";
 inline constexpr std::int32_t kIdsVersion = 1;
 
-// The file appears whole or not at all.
+// Numbers as they lie in memory, one after the other, into a file that appears whole or not at all.
+class NumbersOut {
+ public:
+  explicit NumbersOut(const std::string& path)
+      : path_(path), temporary_(path + ".part"), out_(temporary_, std::ios::binary) {}
+  void put(const void* data, std::size_t bytes) {
+    out_.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
+  }
+  void finish() {
+    out_.close();
+    if (!out_) throw std::runtime_error(path_ + ": cannot write (is the disk full?)");
+    std::filesystem::rename(temporary_, path_);
+  }
+
+ private:
+  std::string path_, temporary_;
+  std::ofstream out_;
+};
+
+// And out of it again. What is wrong is a std::runtime_error that names the file.
+class NumbersIn {
+ public:
+  explicit NumbersIn(const std::string& path)
+      : path_(path), in_(path, std::ios::binary | std::ios::ate) {
+    if (!in_) throw std::runtime_error(path + ": cannot open; `fovea-prepare` writes it");
+    bytes_ = in_.tellg();
+    in_.seekg(0);
+  }
+  std::int64_t bytes() const { return bytes_; }  // of the whole file
+  void get(void* data, std::size_t count) {
+    in_.read(static_cast<char*>(data), static_cast<std::streamsize>(count));
+    if (!in_) fail("the file ends too early");
+  }
+  [[noreturn]] void fail(const std::string& what) const {
+    throw std::runtime_error(path_ + ": " + what + "; write it again with `fovea-prepare`");
+  }
+
+ private:
+  std::string path_;
+  std::ifstream in_;
+  std::int64_t bytes_ = 0;
+};
+
 inline void write_ids(const std::string& path, const IdPairs& pairs) {
-  const std::string temporary = path + ".part";
-  std::ofstream out(temporary, std::ios::binary);
-  auto put = [&](const void* data, std::size_t bytes) {
-    out.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
-  };
+  NumbersOut out(path);
   const std::int64_t counts[3] = {pairs.size(), static_cast<std::int64_t>(pairs.source_ids.size()),
                                   static_cast<std::int64_t>(pairs.target_ids.size())};
-  put(kIdsMagic, 8);
-  put(&kIdsVersion, 4);
-  put(&pairs.vocabulary, 4);
-  put(counts, sizeof counts);
+  out.put(kIdsMagic, 8);
+  out.put(&kIdsVersion, 4);
+  out.put(&pairs.vocabulary, 4);
+  out.put(counts, sizeof counts);
   for (const auto* part :
        {&pairs.source_lengths, &pairs.target_lengths, &pairs.source_ids, &pairs.target_ids}) {
-    put(part->data(), part->size() * sizeof(std::int32_t));
+    out.put(part->data(), part->size() * sizeof(std::int32_t));
   }
-  out.close();
-  if (!out) throw std::runtime_error(path + ": cannot write (is the disk full?)");
-  std::filesystem::rename(temporary, path);
+  out.finish();
 }
 
 inline IdPairs read_ids(const std::string& path) {
-  std::ifstream in(path, std::ios::binary | std::ios::ate);
-  if (!in) throw std::runtime_error(path + ": cannot open; `fovea-prepare` writes it");
-  const std::int64_t bytes = in.tellg();
-  in.seekg(0);
-  auto fail = [&](const std::string& what) -> void {
-    throw std::runtime_error(path + ": " + what + "; write it again with `fovea-prepare`");
-  };
-  auto get = [&](void* data, std::size_t count) {
-    in.read(static_cast<char*>(data), static_cast<std::streamsize>(count));
-    if (!in) fail("the file ends too early");
-  };
+  NumbersIn in(path);
+  const std::int64_t bytes = in.bytes();
   char magic[8];
   std::int32_t version = 0;
   IdPairs pairs;
   std::int64_t counts[3];
-  get(magic, 8);
-  if (std::memcmp(magic, kIdsMagic, 8) != 0) fail("not a file of ids");
-  get(&version, 4);
-  if (version != kIdsVersion) fail("version " + std::to_string(version) + " is not known");
-  get(&pairs.vocabulary, 4);
-  get(counts, sizeof counts);
+  in.get(magic, 8);
+  if (std::memcmp(magic, kIdsMagic, 8) != 0) in.fail("not a file of ids");
+  in.get(&version, 4);
+  if (version != kIdsVersion) in.fail("version " + std::to_string(version) + " is not known");
+  in.get(&pairs.vocabulary, 4);
+  in.get(counts, sizeof counts);
   for (std::int64_t count : counts) {
-    if (count < 0 || count > bytes / 4) fail("a count is impossible for a file of this size");
+    if (count < 0 || count > bytes / 4) in.fail("a count is impossible for a file of this size");
   }
   if (bytes != 40 + 4 * (2 * counts[0] + counts[1] + counts[2])) {
-    fail("its size differs from what its header says");
+    in.fail("its size differs from what its header says");
   }
   pairs.source_lengths.resize(counts[0]);
   pairs.target_lengths.resize(counts[0]);
@@ -105,17 +132,18 @@ inline IdPairs read_ids(const std::string& path) {
   pairs.target_ids.resize(counts[2]);
   for (auto* part :
        {&pairs.source_lengths, &pairs.target_lengths, &pairs.source_ids, &pairs.target_ids}) {
-    get(part->data(), part->size() * sizeof(std::int32_t));
+    in.get(part->data(), part->size() * sizeof(std::int32_t));
   }
   auto check = [&](const std::vector<std::int32_t>& lengths, const std::vector<std::int32_t>& ids) {
     std::int64_t total = 0;
     for (std::int32_t length : lengths) {
-      if (length < 1) fail("a sentence has no ids");
+      if (length < 1) in.fail("a sentence has no ids");
       total += length;
     }
-    if (total != static_cast<std::int64_t>(ids.size())) fail("lengths and ids disagree");
+    if (total != static_cast<std::int64_t>(ids.size())) in.fail("lengths and ids disagree");
     for (std::int32_t id : ids) {
-      if (id < 0 || id >= pairs.vocabulary) fail("id " + std::to_string(id) + " is out of range");
+      if (id < 0 || id >= pairs.vocabulary)
+        in.fail("id " + std::to_string(id) + " is out of range");
     }
   };
   check(pairs.source_lengths, pairs.source_ids);
@@ -124,69 +152,54 @@ inline IdPairs read_ids(const std::string& path) {
 }
 
 inline void write_links(const std::string& path, const PairLinks& links) {
-  const std::string temporary = path + ".part";
-  std::ofstream out(temporary, std::ios::binary);
-  auto put = [&](const void* data, std::size_t bytes) {
-    out.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
-  };
+  NumbersOut out(path);
   std::int64_t counts[2] = {static_cast<std::int64_t>(links.size()), 0};
   for (const auto& pair : links) counts[1] += static_cast<std::int64_t>(pair.size());
   const std::int32_t start[2] = {kIdsVersion, 0};
-  put(kLinksMagic, 8);
-  put(start, sizeof start);
-  put(counts, sizeof counts);
+  out.put(kLinksMagic, 8);
+  out.put(start, sizeof start);
+  out.put(counts, sizeof counts);
   for (const auto& pair : links) {
     const auto count = static_cast<std::int32_t>(pair.size());
-    put(&count, 4);
+    out.put(&count, 4);
   }
-  for (const auto& pair : links) put(pair.data(), pair.size() * sizeof(PieceLink));
-  out.close();
-  if (!out) throw std::runtime_error(path + ": cannot write (is the disk full?)");
-  std::filesystem::rename(temporary, path);
+  for (const auto& pair : links) out.put(pair.data(), pair.size() * sizeof(PieceLink));
+  out.finish();
 }
 
 // The links of `pairs`. Throws std::runtime_error naming the file: it is not that, or not of them.
 inline PairLinks read_links(const std::string& path, const IdPairs& pairs) {
-  std::ifstream in(path, std::ios::binary | std::ios::ate);
-  if (!in) throw std::runtime_error(path + ": cannot open; `fovea-prepare` writes it");
-  const std::int64_t bytes = in.tellg();
-  in.seekg(0);
-  auto fail = [&](const std::string& what) -> void {
-    throw std::runtime_error(path + ": " + what + "; write it again with `fovea-prepare`");
-  };
-  auto get = [&](void* data, std::size_t count) {
-    in.read(static_cast<char*>(data), static_cast<std::streamsize>(count));
-    if (!in) fail("the file ends too early");
-  };
+  NumbersIn in(path);
+  const std::int64_t bytes = in.bytes();
   char magic[8];
   std::int32_t start[2];
   std::int64_t counts[2];
-  get(magic, 8);
-  if (std::memcmp(magic, kLinksMagic, 8) != 0) fail("not a file of links");
-  get(start, sizeof start);
-  if (start[0] != kIdsVersion) fail("version " + std::to_string(start[0]) + " is not known");
-  get(counts, sizeof counts);
-  if (counts[0] != pairs.size()) fail("it has not as many pairs as the ids beside it");
+  in.get(magic, 8);
+  if (std::memcmp(magic, kLinksMagic, 8) != 0) in.fail("not a file of links");
+  in.get(start, sizeof start);
+  if (start[0] != kIdsVersion) in.fail("version " + std::to_string(start[0]) + " is not known");
+  in.get(counts, sizeof counts);
+  if (counts[0] != pairs.size()) in.fail("it has not as many pairs as the ids beside it");
   if (counts[1] < 0 || counts[1] > bytes / 8 || bytes != 32 + 4 * counts[0] + 8 * counts[1]) {
-    fail("its size differs from what its header says");
+    in.fail("its size differs from what its header says");
   }
   std::vector<std::int32_t> lengths(static_cast<std::size_t>(counts[0]));
-  get(lengths.data(), lengths.size() * sizeof(std::int32_t));
+  in.get(lengths.data(), lengths.size() * sizeof(std::int32_t));
   PairLinks links(lengths.size());
   std::int64_t left = counts[1];
   for (std::size_t i = 0; i < links.size(); ++i) {
-    if (lengths[i] < 0 || lengths[i] > left) fail("counts and links disagree");
+    if (lengths[i] < 0 || lengths[i] > left) in.fail("counts and links disagree");
     left -= lengths[i];
     links[i].resize(static_cast<std::size_t>(lengths[i]));
-    get(links[i].data(), links[i].size() * sizeof(PieceLink));
+    in.get(links[i].data(), links[i].size() * sizeof(PieceLink));
     for (const PieceLink& link : links[i]) {
       if (link.source < 0 || link.source >= pairs.source_lengths[i] || link.target < 0 ||
           link.target >= pairs.target_lengths[i]) {
-        fail("a link is out of its sentence");
+        in.fail("a link is out of its sentence");
       }
     }
   }
-  if (left != 0) fail("counts and links disagree");
+  if (left != 0) in.fail("counts and links disagree");
   return links;
 }
 

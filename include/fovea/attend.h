@@ -16,7 +16,7 @@
 //             and bias are those of the longest sequence.
 // Types       q, k and v are all float32, all bfloat16 or all float16. Sums are float32 throughout.
 //             Where the set multiplies bfloat16 itself (avx512_bf16, amx_bf16), weights of bfloat16
-//             calls are rounded to bfloat16 before they meet the values.
+//             calls may be rounded to bfloat16 before they meet the values.
 //
 // Highlights are outputs like any other: give them room and they are filled in the same pass, exactly.
 //   top       the K visible keys of largest p_ij and those p_ij, descending, ties to the lower index;
@@ -39,7 +39,8 @@
 //             its weights to bfloat16 too), plus 1e-6 of the largest |v|, plus the rounding of out to
 //             its type: docs/numerics.md
 // Same bits   for any number of threads, any batch, any padding, packed or not, on one instruction set;
-//             sequences of at most 8 queries (decoding) may differ in bits from longer ones
+//             sequences of at most 8 queries (decoding), and on amx_bf16 those of at most 32 keys, may
+//             differ in bits from longer ones
 // Throws      Error, before anything is written: what was expected, what was found, the cure
 #pragma once
 

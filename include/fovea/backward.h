@@ -24,7 +24,7 @@
 // Types       q, k, v and out_gradient of one type: float32, bfloat16 or float16. out: float32 or
 //             that type (it enters through delta alone; float32 is the more precise). Gradients of
 //             q, k and v: float32 or that type; of the bias float32. Sums are float32. Where the
-//             set multiplies bfloat16 itself (avx512_bf16, amx_bf16), p and ds of bfloat16 calls are rounded
+//             set multiplies bfloat16 itself (avx512_bf16, amx_bf16), p and ds of bfloat16 calls may be rounded
 //             to bfloat16 before they meet G, q and k; dbias and key_gradient sum them unrounded.
 // Edge        A query that sees no key (lse -inf) has dq = 0 and adds nothing to any gradient,
 //             whatever its q, out and out_gradient hold: they are not read. A pair that is hidden

@@ -21,7 +21,7 @@ enum class Isa { kScalar, kAvx2, kAvx512, kAvx512Bf16, kAmxBf16, kNeon };
 // "scalar", "avx2", "avx512", "avx512_bf16", "amx_bf16", "neon".
 const char* name_of(Isa isa);
 
-// Whether the set multiplies bfloat16 itself. Weights of bfloat16 calls are rounded to bfloat16 then.
+// Whether the set multiplies bfloat16 itself. Weights of bfloat16 calls may be rounded to bfloat16 then.
 constexpr bool multiplies_bfloat16(Isa isa) {
   return isa == Isa::kAvx512Bf16 || isa == Isa::kAmxBf16;
 }

@@ -67,12 +67,16 @@ std::int64_t query_length(const Call& call, std::int64_t b) {
   return length(call.inputs.query_lengths, query_room(call, b), b);
 }
 
+std::int64_t key_length(const Call& call, std::int64_t b) {
+  return length(call.inputs.key_lengths, key_room(call, b), b);
+}
+
 // What the queries of sequence b see by lengths, causality, window and part.
 class Sight {
  public:
   Sight(const Call& call, std::int64_t b) : n_(query_length(call, b)) {
     const Options& options = call.options;
-    const std::int64_t m = length(call.inputs.key_lengths, key_room(call, b), b);
+    const std::int64_t m = key_length(call, b);
     shift_ = options.causal == Causal::kTopLeft ? 0 : m - n_;
     first_ = options.key_begin.value_or(0);
     end_ = std::min(m, options.key_end.value_or(m));
@@ -247,6 +251,7 @@ kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h) {
   sweep.biased = in.bias.given();
   sweep.sloped = in.alibi_slopes.given();
   sweep.few = query_length(call, b) <= kernels::kFewQueries;
+  sweep.short_keys = key_length(call, b) <= kernels::kShortKeys;
   sweep.known = call.lse.given();
   sweep.dropout = dropping_of(call.options.dropout);
   if (sweep.masked && in.mask.size(3) > 1) sweep.mask_step = in.mask.step(3);
@@ -266,7 +271,7 @@ void look_ahead(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i
   const Inputs& in = call.inputs;
   const std::int64_t g = h / (call.z.H / call.z.G);
   const std::int64_t queries = query_length(call, b) - i;
-  const std::int64_t keys = length(in.key_lengths, key_room(call, b), b);
+  const std::int64_t keys = key_length(call, b);
   const auto piece = [](const View& view, const Offsets& offsets, const Walk& walk,
                         std::int64_t rows, std::int64_t width) -> kernels::Sweep::Ahead {
     if (!view.given() || view.step(offsets.empty() ? 2 : 0) != width) return {};

@@ -1,5 +1,5 @@
-// The gradients for amx_bf16: products of bfloat16 in tile registers. Everything else is that of avx512_bf16. See
-// backward-inl.h.
+// The gradients for amx_bf16: products of bfloat16 in tile registers, and short sequences widened, as in
+// sweep_amx_bf16.cc. Everything else is that of avx512_bf16. See backward-inl.h.
 // The lanes come first, the kernels are written in them:
 // clang-format off
 #include "kernels/lanes_amx_bf16.h"
@@ -12,6 +12,7 @@ namespace fovea::kernels {
 
 void backward_amx_bf16(Backward& a) {
   if (a.keys.type != Number::kBFloat16) return backward_avx512_bf16(a);
+  if (a.keys.short_keys) return backward_avx512(a);
   const TileRegisters registers;
   backward_in_tiles<TilePair>(a);
 }

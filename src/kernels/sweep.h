@@ -26,6 +26,10 @@ inline constexpr int kKeys = 256;
 // which gives other bits. So it must not depend on anything but the sequence's own number of queries.
 inline constexpr int kFewQueries = 8;
 
+// Keys of a sequence that would leave tile registers (amx_bf16) mostly empty. Other bits too, so likewise the
+// sequence's own number.
+inline constexpr int kShortKeys = 32;
+
 // Rows of few queries are swept in parts of so many keys, which are then put together in order: so that
 // several threads can share one long row, and its bits are the same when they do not.
 inline constexpr std::int64_t kPartKeys = 1024;
@@ -90,8 +94,8 @@ struct Sweep {
   std::int64_t mask_step = 0;
   std::int64_t bias_step = 0;
 
-  bool few =
-      false;  // rows of sequences of at most kFewQueries queries: keys are read where they lie
+  bool few = false;  // of a sequence of at most kFewQueries queries: keys are read where they lie
+  bool short_keys = false;  // of a sequence of at most kShortKeys keys
 
   // With `few`: the whole sweep; or one part of the keys, whose sums go to `partials`; or what all parts
   // left there put together, and the results stored.

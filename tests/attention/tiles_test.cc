@@ -27,7 +27,7 @@ void check(const Case& c) {
 
 TEST_P(Tiles, RowsAndKeysAroundTheirEdges) {
   for (const std::int64_t N : {9, 15, 16, 17, 31, 32, 33, 65}) {
-    for (const std::int64_t M : {1, 15, 16, 17, 31, 32, 33, 49, 65, 257}) {
+    for (const std::int64_t M : {1, 15, 31, 32, 33, 47, 48, 49, 63, 64, 65, 257}) {
       check({.N = N, .M = M, .D = 33, .E = 17, .type = DataType::kBFloat16});
     }
   }
