@@ -18,7 +18,7 @@ each_fault() {
     name=$(echo "$name" | tr -d ' ')
     case $name in '' | \#*) continue ;; esac
     read -r room programs <<<"$room"
-    [ -d "$root/$room" ] || room=src/$room
+    if [ -d "$root/src/$room" ]; then room=src/$room; fi
     "$1" "$name" "$room" "${programs:-attention_tests}" "${edit# }"
   done 3<"$root/tests/mutants/faults.txt"
 }
