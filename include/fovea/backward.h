@@ -30,14 +30,14 @@
 //             whatever its q, out and out_gradient hold: they are not read. A pair that is hidden
 //             adds nothing to any gradient, not even a NaN. Keys hidden from all are not read and
 //             have gradient 0. NaN or infinity in a visible pair reaches the gradients of that
-//             pair, and of its query, as NaN.
+//             pair, and of its query, as NaN or infinity.
 // Accuracy    given this lse and out: at most twice the error of a plain fp32 loop (in bfloat16 one
 //             that rounds p and ds to bfloat16 too) against fp64, plus 1e-6 of what the largest
 //             gradient would be if nothing cancelled, dp and delta included, plus the rounding of
 //             the gradient to its type. The rounding of lse itself changes p by 6e-8 |lse_i| of it.
 // Same bits   for any number of threads, any batch, any padding, packed or not, on one instruction
-//             set. Sums over queries run in their order; those over heads of a group by runs of
-//             queries.
+//             set, with the exception of fovea/attend.h for few keys. Sums over queries run in their
+//             order; those over heads of a group by runs of queries.
 // Throws      Error, before anything is written: what was expected, what was found, the cure
 #pragma once
 

@@ -11,7 +11,7 @@
 
 namespace fovea {
 
-// kAvx512Bf16 is kAvx512 with dot products of bfloat16 pairs (Zen 4, Cooper Lake and later).
+// kAvx512Bf16 is kAvx512 with dot products of bfloat16 pairs (Zen 4, Sapphire Rapids and later).
 // kAmxBf16 is kAvx512Bf16 with products of bfloat16 in tile registers (Sapphire Rapids and later, on Linux). The system
 // hands those out to a process that asks: fovea does when it first looks what there is, once, for all threads. A
 // call leaves no tiles behind; what a caller had in them is lost. docs/design/amx.md.

@@ -233,7 +233,7 @@ kernels::Row whole_row_of(const Call& call, std::int64_t b, std::int64_t h, std:
 kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h) {
   const Inputs& in = call.inputs;
   const std::int64_t position = in.key_offsets.empty() ? 2 : 0;  // the dimension of keys
-  const std::int64_t g = h / (call.z.H / call.z.G);
+  const std::int64_t g = h / std::max<std::int64_t>(call.z.H / call.z.G, 1);
   kernels::Sweep sweep;
   sweep.type = number_of(in.q.type);
   sweep.k = Walk(in.k, in.key_offsets, b, g, 0).here<const void>();

@@ -417,15 +417,17 @@ template <class Operands>
   const std::int64_t word = (t.begin + r) / kDepth * kPairStep + from;
   float* p_to = s.w.p + word;
   float* ds_to = s.w.ds + word;
-  float* exact = s.w.ds_exact == nullptr ? nullptr : s.w.ds_exact + (t.begin + r) * kPairStep + from;
+  float* exact =
+      s.w.ds_exact == nullptr ? nullptr : s.w.ds_exact + (t.begin + r) * kPairStep + from;
   for (std::int64_t c = 0; c < vectors * kLanes; c += kLanes) {
     Floats p[kDepth], ds[kDepth];
     for (int x = 0; x < kDepth; ++x) {
       p[x] = ds[x] = all(0);
       if (r + x >= rows) continue;
       const Floats score = load(scores[x] + c), dp = load(dots[x] + c);
-      const Pairs pairs = plain ? plain_pairs(numbers[x], unit, score, dp)
-                                : ruled_pairs(s, t, r + x, reach[x], numbers[x], from + c, score, dp);
+      const Pairs pairs = plain
+                              ? plain_pairs(numbers[x], unit, score, dp)
+                              : ruled_pairs(s, t, r + x, reach[x], numbers[x], from + c, score, dp);
       p[x] = pairs.p;
       ds[x] = pairs.ds;
       if (kDepth > 1 && exact != nullptr) store(exact + x * kPairStep + c, ds[x]);

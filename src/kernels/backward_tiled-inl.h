@@ -16,6 +16,9 @@
 namespace fovea::kernels {
 namespace {
 
+static_assert(kGradientRows % kTiledRows == 0 && kKeys % kTiledKeys == 0,
+              "scratch is laid out in whole tiles");
+
 // Words of a turned row: those of a run.
 constexpr std::int64_t kTurnedStep = kGradientRows / 2;
 
@@ -271,7 +274,8 @@ inline void spread_in_tiles(const BackwardState& s, std::int64_t at) {
   float* sums = s.a.rows[begin].sums;
   float* to = fills ? sums : s.w.some_sums;
   const auto copy = [&](const float* from, float* into) {
-    for (std::int64_t x = 0; !fills && x < rows * step; x += kLanes) store(into + x, load(from + x));
+    for (std::int64_t x = 0; !fills && x < rows * step; x += kLanes)
+      store(into + x, load(from + x));
   };
   copy(sums, to);
   typename Operands::Queue products;

@@ -19,8 +19,8 @@ struct BackwardWorkspace {
   float* keys;       // panels of [D, vectors of keys]     for s
   float* values;     // panels of [E, vectors of keys]     for dp
   float* key_lanes;  // [keys, d_step]                     for dq
-  float* dk;         // [keys, d_step]                     sums; with tile registers [d_step, kPairStep]
-  float* dv;         // [keys, e_step]                     likewise
+  float* dk;         // [keys, d_step]   sums; in tiles [d_step, kPairStep]
+  float* dv;         // [keys, e_step]   likewise
   float* q;          // [rows, D]        times the sign of the scale
   float* g;          // [rows, E]        out_gradient
   float* q_lanes;    // [rows, d_step]
@@ -29,7 +29,7 @@ struct BackwardWorkspace {
   float* ds;  // [rows, kPairStep]  likewise
   float* ds_across;  // [rows, kPairStep]  ds: words of keys side by side
   float* ds_exact;   // [rows, kPairStep]  ds: floats
-  float* turned;     // [step, rows]       q_lanes or g_lanes, transposed; with tile registers only, as some_sums
+  float* turned;  // [step, rows / 2]   q_lanes or g_lanes, transposed; for tiles only, as some_sums
   float* some_sums;  // [tile rows, step]
   float* scores;     // [tile rows, kKeys]
   float* dots;       // [tile rows, kKeys]  <out_gradient, v>

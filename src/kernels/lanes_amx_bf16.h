@@ -152,13 +152,7 @@ struct TilePair : Pair {
   static constexpr std::int64_t kWordStep = kTileSide;
   static constexpr std::int64_t kKeyStep = kTiledKeys;
 
-  // Which of the 32 numbers are NaN or infinite.
-  static __mmask32 unbounded(Floats words) {
-    const __m512i exponent = _mm512_set1_epi16(0x7f80);
-    return _mm512_cmpeq_epi16_mask(_mm512_and_si512(_mm512_castps_si512(words), exponent),
-                                   exponent);
-  }
-  // The others 0, or those.
+  // Numbers that are NaN or infinite, the others 0; and the other way.
   static Floats unbounded_part(Floats words) {
     return _mm512_castsi512_ps(
         _mm512_maskz_mov_epi16(unbounded(words), _mm512_castps_si512(words)));

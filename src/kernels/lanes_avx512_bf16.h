@@ -46,8 +46,18 @@ struct Pair {
     if (C % 2 == 1) v[C - 1] = value_words(key + (C - 1) * kLanes, next + (C - 1) * kLanes, kLanes);
   }
 
+  // Which of the 32 numbers are NaN or infinite.
+  static __mmask32 unbounded(Floats words) {
+    const __m512i exponent = _mm512_set1_epi16(0x7f80);
+    return _mm512_cmpeq_epi16_mask(_mm512_and_si512(_mm512_castps_si512(words), exponent),
+                                   exponent);
+  }
+
   static Floats with_sign(Floats words, float sign) {
-    if (sign == 0) return _mm512_setzero_ps();
+    if (sign == 0) {  // 0, and NaN where 0 x is
+      return _mm512_castsi512_ps(
+          _mm512_maskz_mov_epi16(unbounded(words), _mm512_set1_epi16(0x7fc0)));
+    }
     const __m512i flip = _mm512_set1_epi32(sign < 0 ? static_cast<int>(0x80008000u) : 0);
     return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(words), flip));
   }

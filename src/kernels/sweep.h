@@ -2,8 +2,8 @@
 // data.
 //
 // A kernel knows no batch, head, thread, option or model; `attention/` turns those into rows.
-// Same bits: what a row gives depends on the row, its visible keys and the instruction set alone,
-// not on the rows beside it.
+// Same bits: what a row gives depends on the row, its visible keys, the instruction set, and whether its sequence has
+// few queries or keys; not on the rows beside it.
 #pragma once
 
 #include <cstdint>

@@ -288,8 +288,10 @@ TEST_P(BackwardRules, ANanStaysWithThoseThatSeeIt) {
 // Keys that a mask, a bias or lengths hide from all, and queries past their length, lie on pages
 // that cannot be touched; so do all that comes before and after each row.
 TEST_P(BackwardRules, WhatNobodySeesIsNotTouched) {
-  const std::int64_t N = 9, M = 21, D = 7, E = 11;
-  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16}) {
+  const std::int64_t N = 9, D = 7, E = 11;
+  for (const auto& [type, M] : {std::pair<DataType, std::int64_t>{DataType::kFloat32, 21},
+                                {DataType::kBFloat16, 21},
+                                {DataType::kBFloat16, 53}}) {
     GuardedRows q(N, D, type), k(M, D, type), v(M, E, type), g(N, E, type), out(N, E), dq(N, D),
         dk(M, D), dv(M, E), bias(N, M), dbias(N, M), lse(1, N), key_gradient(1, M);
     Random random(1);
@@ -308,7 +310,7 @@ TEST_P(BackwardRules, WhatNobodySeesIsNotTouched) {
     }
     std::vector<Flag> mask(static_cast<std::size_t>(M), {true});
     mask[0].value = mask[16].value = false;
-    const std::vector<std::int32_t> keys{19}, queries{8};
+    const std::vector<std::int32_t> keys{static_cast<std::int32_t>(M - 2)}, queries{8};
     Inputs in;
     in.q = q.view();
     in.k = k.view();
@@ -323,7 +325,8 @@ TEST_P(BackwardRules, WhatNobodySeesIsNotTouched) {
     outputs.out = out.view();
     outputs.lse = MutableView(lse.row(0), {1, 1, N});
     attend(in, {}, outputs, threads);
-    for (const std::int64_t j : {0, 3, 16, 19, 20}) {
+    for (const std::int64_t j :
+         {std::int64_t{0}, std::int64_t{3}, std::int64_t{16}, M - 2, M - 1}) {
       k.close(j);
       v.close(j);
     }
@@ -337,13 +340,14 @@ TEST_P(BackwardRules, WhatNobodySeesIsNotTouched) {
     gradients.dbias = dbias.view();
     gradients.key_gradient = MutableView(key_gradient.row(0), {1, 1, M});
     attend_backward(in, {}, {out.view(), lse_view}, g.view(), gradients, threads);
-    for (const std::int64_t j : {0, 3, 16, 19, 20}) {
+    for (const std::int64_t j :
+         {std::int64_t{0}, std::int64_t{3}, std::int64_t{16}, M - 2, M - 1}) {
       for (std::int64_t d = 0; d < D; ++d) EXPECT_EQ(dk.row(j)[d], 0);
       for (std::int64_t e = 0; e < E; ++e) EXPECT_EQ(dv.row(j)[e], 0);
       EXPECT_EQ(key_gradient.row(0)[j], 0);
     }
     for (std::int64_t d = 0; d < D; ++d) EXPECT_EQ(dq.row(8)[d], 0);
-    EXPECT_NE(dv.row(18)[0], 0);
+    EXPECT_NE(dv.row(M - 3)[0], 0);
   }
 }
 
@@ -407,6 +411,24 @@ TEST_P(BackwardRules, WithoutQueriesOrKeysGradientsAreZero) {
     for (const auto field : kGradients) {
       for (const float x : got.*field) EXPECT_EQ(x, 0);
     }
+  }
+}
+
+TEST_P(BackwardRules, WithoutHeadsGradientsOfKeysAreZero) {
+  const std::vector<float> keys(12, 1.0F);
+  std::vector<float> dk(12, kNan), dv(12, kNan), none(1);
+  Inputs in;
+  in.q = View(none.data(), {1, 0, 3, 4});
+  in.k = in.v = View(keys.data(), {1, 1, 3, 4});
+  Gradients gradients;
+  gradients.dk = MutableView(dk.data(), {1, 1, 3, 4});
+  gradients.dv = MutableView(dv.data(), {1, 1, 3, 4});
+  Threads threads(2);
+  attend_backward(in, {}, {View(none.data(), {1, 0, 3, 4}), View(none.data(), {1, 0, 3})},
+                  View(none.data(), {1, 0, 3, 4}), gradients, threads);
+  for (std::size_t x = 0; x < dk.size(); ++x) {
+    EXPECT_EQ(dk[x], 0);
+    EXPECT_EQ(dv[x], 0);
   }
 }
 

@@ -63,6 +63,7 @@ TEST_P(Backward, EveryWidth) {
     check({.N = 14, .M = 37, .D = width, .E = 24});
     check({.N = 14, .M = 37, .D = 24, .E = width, .layout = Layout::kCut});
     check({.N = 15, .M = 19, .D = width, .E = width, .type = DataType::kBFloat16});
+    check({.N = 35, .M = 51, .D = width, .E = 130 - width, .type = DataType::kBFloat16});
   }
 }
 
@@ -72,7 +73,7 @@ TEST_P(Backward, EveryBroadcastOfMaskAndBias) {
     check(c);
     Case hides = c;
     hides.N = 19;
-    hides.M = 35;
+    hides.M = 35 + 32 * (bits % 3);
     hides.causal = Causal::kBottomRight;
     hides.key_lengths = true;
     hides.mask = 15 - bits;

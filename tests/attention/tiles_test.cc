@@ -39,6 +39,23 @@ TEST_P(Tiles, WidthsAroundTheirEdges) {
   }
 }
 
+// Scale 0 makes every score 0, but for a query that is not a number.
+TEST_P(Tiles, ScaleZeroKeepsANan) {
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16}) {
+    for (const std::int64_t M : {20, 70}) {
+      Problem problem({.N = 10, .M = M, .D = 7, .E = 5, .type = type, .scale = 1.0F});
+      problem.c.scale = 0.0F;
+      problem.q.at(0, 0, 3, 5) = std::numeric_limits<float>::quiet_NaN();
+      problem.q.at(0, 0, 4, 6) = std::numeric_limits<float>::infinity();
+      const Results<float> got = engine(problem);
+      for (std::size_t x = 0; x < got.out.size(); ++x) {
+        const std::size_t row = x / 5;
+        EXPECT_EQ(std::isnan(got.out[x]), row == 3 || row == 4) << M << " " << row;
+      }
+    }
+  }
+}
+
 // Narrow windows: the last panel of some rows is the first of the next.
 TEST_P(Tiles, RowsThatShareAPanelWithTheNext) {
   for (const std::int64_t before : {0, 7, 40, 64}) {
