@@ -265,6 +265,9 @@ TEST_P(BackwardRules, ANanStaysWithThoseThatSeeIt) {
           const std::size_t x = std::size_t(j) * std::size_t(c.D);
           if (bad) {
             EXPECT_TRUE(std::isnan(got.dk[x])) << where << " dk " << j;
+            if (where == 1) {
+              EXPECT_TRUE(std::isnan(got.dv[std::size_t(j) * 17 + 16])) << "dv " << j;
+            }
             ++reached;
           } else {
             EXPECT_TRUE(same_bits(std::span(got.dk).subspan(x, std::size_t(c.D)),
@@ -280,6 +283,24 @@ TEST_P(BackwardRules, ANanStaysWithThoseThatSeeIt) {
         EXPECT_GT(reached, 0U);
         EXPECT_GT(spared, 0U);
         if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+// An infinite key whose score is -inf weighs nothing, but is seen: 0 times infinity reaches dq.
+TEST_P(BackwardRules, AnInfiniteKeyReachesThoseThatSeeIt) {
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16}) {
+    BackwardProblem problem(
+        {.N = 50, .M = 90, .D = 9, .E = 5, .type = type, .causal = Causal::kBottomRight});
+    for (std::int64_t i = 0; i < 50; ++i) problem.problem.q.at(0, 0, i, 8) = -1;
+    problem.problem.k.at(0, 0, 70, 8) = std::numeric_limits<float>::infinity();
+    ForwardResults forward(problem);
+    Threads threads(2);
+    const Got got = engine_gradients(problem, forward, threads);
+    for (std::size_t i = 0; i < 50; ++i) {
+      for (std::size_t d = 0; d < 9; ++d) {
+        EXPECT_EQ(std::isnan(got.dq[i * 9 + d]), i >= 30 && d == 8) << i << " " << d;
       }
     }
   }

@@ -83,6 +83,22 @@ TEST_P(Backward, EveryBroadcastOfMaskAndBias) {
   }
 }
 
+// bfloat16 around tiles of 32 queries and panels of 64 keys: of which later queries see what earlier ones do not.
+TEST_P(Backward, TilesThatSeeDifferentKeys) {
+  for (const std::int64_t N : {31, 33, 64, 97, 130}) {
+    Case c{.H = 2, .G = 1, .N = N, .M = N + 40, .D = 24, .E = 40, .type = DataType::kBFloat16};
+    c.causal = Causal::kTopLeft;
+    check(c);
+    c.causal = Causal::kBottomRight;
+    check(c);
+    c.dropout = 0.3F;
+    check(c);
+    c.causal = Causal::kNone;
+    c.window_before = c.window_after = 5;
+    check(c);
+  }
+}
+
 TEST_P(Backward, Spreads) {
   for (const double spread : {0.0, 8.0, 60.0}) {
     check({.N = 100, .M = 270, .D = 16, .E = 16, .spread = spread});
