@@ -220,7 +220,7 @@ def main() -> int:
     parser.add_argument("--json", type=pathlib.Path, default=ROOT / "bench" / "results" / "backward.json")
     chosen = parser.parse_args()
     results: Json = json.loads(chosen.json.read_text(encoding="utf-8")) if chosen.json.exists() else {}
-    results |= {"command": "./run peers backward", "cpu": processor()}
+    results |= {"command": shlex.join(["./run", "peers", "backward", *sys.argv[1:]]), "cpu": processor()}
     results.setdefault("situations", {})
     exact: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for name in chosen.only.split(","):

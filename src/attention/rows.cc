@@ -233,6 +233,7 @@ kernels::Row whole_row_of(const Call& call, std::int64_t b, std::int64_t h, std:
 kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h) {
   const Inputs& in = call.inputs;
   const std::int64_t position = in.key_offsets.empty() ? 2 : 0;  // the dimension of keys
+  // Without query heads backward still asks, for gradients of keys that are 0.
   const std::int64_t g = h / std::max<std::int64_t>(call.z.H / call.z.G, 1);
   kernels::Sweep sweep;
   sweep.type = number_of(in.q.type);

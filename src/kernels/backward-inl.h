@@ -430,11 +430,9 @@ template <class Operands>
                               : ruled_pairs(s, t, r + x, reach[x], numbers[x], from + c, score, dp);
       p[x] = pairs.p;
       ds[x] = pairs.ds;
-      if (kDepth > 1 && exact != nullptr) store(exact + x * kPairStep + c, ds[x]);
-    }
-    // A row that is not there lies where row r does, and first.
-    for (int x = kDepth - 1; kDepth > 1 && x >= 0; --x) {
+      if (kDepth == 1) continue;
       Operands::store_weights(across[x] + c / kDepth, ds[x]);
+      if (exact != nullptr) store(exact + x * kPairStep + c, ds[x]);
     }
     store(p_to + c, Operands::stacked(p));
     store(ds_to + c, Operands::stacked(ds));

@@ -11,7 +11,9 @@
 namespace fovea::kernels {
 
 void backward_amx_bf16(Backward& a) {
-  if (a.keys.type != Number::kBFloat16) return backward_avx512_bf16(a);
+  using Stage = Backward::Stage;
+  const bool of_rows = a.stage == Stage::kStartRows || a.stage == Stage::kFinishRows;  // no product
+  if (a.keys.type != Number::kBFloat16 || of_rows) return backward_avx512_bf16(a);
   if (a.keys.short_keys) return backward_avx512(a);
   const TileRegisters registers;
   backward_in_tiles<TilePair>(a);

@@ -331,11 +331,10 @@ inline void store_block_in_tiles(const BackwardState& s) {
   put(a.dv_type, a.dv, a.dv_step, s.w.dv, a.keys.value_width, s.w.e_step, 1);
 }
 
+// The stages of a block.
 template <class Operands>
 void backward_in_tiles(Backward& a) {
   using Stage = Backward::Stage;
-  if (a.stage == Stage::kStartRows) return start_rows<typename Operands::Number>(a);
-  if (a.stage == Stage::kFinishRows) return finish_rows(a);
   BackwardState s = state_of<Operands>(a);
   switch (a.stage) {
     case Stage::kPack:
