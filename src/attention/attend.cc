@@ -89,24 +89,33 @@ void run_item(const Call& call, const Item& item, Isa isa, const Cut* cut = null
     sweep.partials = cut->partials;
   }
   for (std::int64_t h = item.h; h < item.h + item.heads; ++h) {
-    attention::add_rows(call, item.b, h, item.i, item.count, rows);
+    attention::add_rows(call, item.b, h, item.i, item.count, nullptr, rows);
   }
   run_sweep(sweep, rows, attention::key_room(call, item.b), isa);
 }
 
-// Queries [i, i + count) of head h of sequence b, `size` a sweep: keys are packed once for all of them.
-// `next`: the item after this one, if any.
-void run_sweeps(const Call& call, const Item& item, std::int64_t size, float* received, Isa isa,
-                const Item* next = nullptr) {
+// Where the column sums of a task go: those of its n-th head to first + n * step. Null: not wanted.
+struct Columns {
+  float* first = nullptr;
+  std::int64_t step = 0;
+};
+
+// `size` queries of each head a sweep: keys are packed once for all of them. `next`: the item after this one, if
+// any.
+void run_sweeps(const Call& call, const Item& item, std::int64_t size, const Columns& columns,
+                Isa isa, const Item* next = nullptr) {
   Sweep sweep = attention::sweep_of(call, item.b, item.h);
-  sweep.received = received;
+  sweep.received = columns.first != nullptr;
   if (next != nullptr) attention::look_ahead(call, next->b, next->h, next->i, sweep);
   const std::int64_t keys = attention::key_room(call, item.b);
   if (item.count > size) sweep.packed = kernels::packed_keys(sweep, keys);
   const std::int64_t end = item.i + item.count;
   for (std::int64_t i = item.i; i < end; i += size) {
     Rows& rows = empty_rows();
-    attention::add_rows(call, item.b, item.h, i, std::min(size, end - i), rows);
+    for (std::int64_t n = 0; n < item.heads; ++n) {
+      float* received = sweep.received ? columns.first + n * columns.step : nullptr;
+      attention::add_rows(call, item.b, item.h + n, i, std::min(size, end - i), received, rows);
+    }
     sweep.again = i > item.i;
     run_sweep(sweep, rows, keys, isa);
   }
@@ -165,7 +174,7 @@ std::int64_t sweeps_of_item(const Call& call, std::int64_t heads, std::int64_t q
 // queries (decoding), and not so many that threads stand idle.
 std::int64_t heads_together(const Call& call, int threads) {
   const attention::Sizes& z = call.z;
-  if (call.inputs.factor.given() || call.outputs.received.given()) return 1;
+  if (call.inputs.factor.given()) return 1;
   const std::int64_t group = z.H / z.G;
   std::int64_t heads =
       std::clamp<std::int64_t>(kQueries / std::max<std::int64_t>(z.N, 1), 1, group);
@@ -173,23 +182,43 @@ std::int64_t heads_together(const Call& call, int threads) {
   return heads;
 }
 
+// Heads [h, h + heads), of one key head.
+struct HeadSet {
+  std::int64_t h, heads;
+};
+
+// All query heads, so many of a group together.
+class HeadSets {
+ public:
+  HeadSets(const attention::Sizes& z, std::int64_t together)
+      : group_(z.H / z.G),
+        together_(together),
+        of_group_(parts(group_, together)),
+        count_(z.G * of_group_) {}
+  std::int64_t count() const { return count_; }
+  HeadSet at(std::int64_t n) const {
+    const std::int64_t begin = n % of_group_ * together_;
+    return {n / of_group_ * group_ + begin, std::min(together_, group_ - begin)};
+  }
+
+ private:
+  std::int64_t group_, together_, of_group_, count_;
+};
+
 // Everything but column sums and whole rows.
 void attend_rows(const Call& call, Threads& threads, Isa isa) {
   const attention::Sizes& z = call.z;
-  const std::int64_t group = z.H / z.G;
   const std::int64_t together = heads_together(call, threads.count());
-  const std::int64_t heads = z.G * parts(group, together);
-  const std::int64_t queries = queries_of_sweep(call, heads, threads.count());
-  const std::int64_t sweeps = sweeps_of_item(call, heads, queries, threads.count());
+  const HeadSets sets(z, together);
+  const std::int64_t queries = queries_of_sweep(call, sets.count(), threads.count());
+  const std::int64_t sweeps = sweeps_of_item(call, sets.count(), queries, threads.count());
   const std::vector<Span> spans = spans_of(call, queries * sweeps);
   const auto item_at = [&](std::int64_t at) {
-    const Span& span = spans[static_cast<std::size_t>(at / heads)];
-    const std::int64_t part = at % heads % parts(group, together);
-    const std::int64_t g = at % heads / parts(group, together);
-    const std::int64_t h = g * group + part * together;
-    return Item{span.b, h, std::min(together, group - part * together), span.i, span.count};
+    const Span& span = spans[static_cast<std::size_t>(at / sets.count())];
+    const HeadSet set = sets.at(at % sets.count());
+    return Item{span.b, set.h, set.heads, span.i, span.count};
   };
-  const std::int64_t items = heads * static_cast<std::int64_t>(spans.size());
+  const std::int64_t items = sets.count() * static_cast<std::int64_t>(spans.size());
   const std::int64_t cost = std::min(z.N, queries * sweeps) * together * z.M * (z.D + z.E);
   const std::int64_t cuts = kernels::part_count(z.M);
   if (z.N > kernels::kFewQueries || cuts < 2 || items >= 2 * threads.count()) {
@@ -197,7 +226,7 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
       const Item item = item_at(at);
       if (item.heads > 1) return run_item(call, item, isa);
       const Item next = item_at(std::min(at + 1, items - 1));
-      run_sweeps(call, item, queries, nullptr, isa, z.M <= kNearKeys ? &next : nullptr);
+      run_sweeps(call, item, queries, {}, isa, z.M <= kNearKeys ? &next : nullptr);
     });
     return;
   }
@@ -231,7 +260,8 @@ void add_chunks(const Call& call, std::int64_t b, std::int64_t h, const float* s
   }
 }
 
-// Everything but whole rows, with column sums: one task takes the queries of a chunk in order.
+// Everything but whole rows, with column sums: one task takes the queries of a chunk in order. Heads share
+// sweeps as above, where sequences have few queries.
 void attend_columns(const Call& call, Threads& threads, Isa isa) {
   const attention::Sizes& z = call.z;
   const std::vector<Span> chunks = spans_of(call, kChunk);
@@ -248,15 +278,26 @@ void attend_columns(const Call& call, Threads& threads, Isa isa) {
     return sums.get() + first[static_cast<std::size_t>(b)] +
            h * count * attention::key_room(call, b);
   };
-  const std::int64_t cost = std::min<std::int64_t>(z.N, kChunk) * z.M * (z.D + z.E);
-  spread(z.H * static_cast<std::int64_t>(chunks.size()), cost, threads, [&](std::int64_t at) {
-    const Span& chunk = chunks[static_cast<std::size_t>(at / z.H)];
-    const std::int64_t h = at % z.H;
+  const std::int64_t most = kernels::rows_that_fit(z.M, z.D + z.E);
+  const std::int64_t together =
+      z.N > kernels::kFewQueries
+          ? 1
+          : std::min(heads_together(call, threads.count()), most / std::max<std::int64_t>(z.N, 1));
+  const HeadSets sets(z, together);
+  const std::int64_t cost = std::min(z.N, kChunk) * together * z.M * (z.D + z.E);
+  const auto items = sets.count() * static_cast<std::int64_t>(chunks.size());
+  spread(items, cost, threads, [&](std::int64_t at) {
+    const Span& chunk = chunks[static_cast<std::size_t>(at / sets.count())];
+    const HeadSet set = sets.at(at % sets.count());
     const std::int64_t keys = attention::key_room(call, chunk.b);
-    float* received = sums_of(chunk.b, h) + chunk.i / kChunk * keys;
-    std::fill(received, received + keys, 0.0f);
-    const std::int64_t size = kernels::rows_that_fit(keys);
-    run_sweeps(call, {chunk.b, h, 1, chunk.i, chunk.count}, size, received, isa);
+    const Columns columns = {sums_of(chunk.b, set.h) + chunk.i / kChunk * keys,
+                             sums_of(chunk.b, 1) - sums_of(chunk.b, 0)};
+    for (std::int64_t n = 0; n < set.heads; ++n) {
+      float* received = columns.first + n * columns.step;
+      std::fill(received, received + keys, 0.0f);
+    }
+    const std::int64_t size = kernels::rows_that_fit(keys, z.D + z.E) / set.heads;
+    run_sweeps(call, {chunk.b, set.h, set.heads, chunk.i, chunk.count}, size, columns, isa);
   });
   spread(z.B * z.H, parts(z.N, kChunk) * z.M, threads, [&](std::int64_t bh) {
     const std::int64_t b = bh / z.H;
@@ -290,7 +331,7 @@ std::vector<Asked> asked_rows(const Call& call) {
 void attend_whole_rows(const Call& call, Threads& threads, Isa isa) {
   const attention::Sizes& z = call.z;
   const std::vector<Asked> asked = asked_rows(call);
-  const std::int64_t most = kernels::rows_that_fit(z.M);
+  const std::int64_t most = kernels::rows_that_fit(z.M, z.D);
   // Runs of rows of one sequence.
   std::vector<std::size_t> begins;
   for (std::size_t at = 0; at < asked.size(); ++at) {

@@ -172,7 +172,7 @@ std::int64_t key_room(const Call& call, std::int64_t b) {
 }
 
 void add_rows(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t count,
-              Rows& rows) {
+              float* received, Rows& rows) {
   const Outputs& outputs = call.outputs;
   const auto walk = [&](const View& view) {
     return Walk(view, call.inputs.query_offsets, b, h, i);
@@ -188,6 +188,7 @@ void add_rows(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i, 
     reading.next(row);
     const auto* w = weight.next<const float>();
     row.weight = w == nullptr ? 1 : *w;
+    row.received = received;
     row.out = out.next<void>();
     row.lse = lse.next<float>();
     row.entropy = entropy.next<float>();
@@ -252,6 +253,7 @@ kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h) {
   sweep.biased = in.bias.given();
   sweep.sloped = in.alibi_slopes.given();
   sweep.few = query_length(call, b) <= kernels::kFewQueries;
+  sweep.ask_step = kernels::ask_step();
   sweep.short_keys = key_length(call, b) <= kernels::kShortKeys;
   sweep.known = call.lse.given();
   sweep.dropout = dropping_of(call.options.dropout);

@@ -52,9 +52,9 @@ std::int64_t query_room(const Call& call, std::int64_t b);
 std::int64_t key_room(const Call& call, std::int64_t b);
 
 // Queries [i, i + count) of head h of sequence b, with places for all outputs but `rows`, added to
-// `rows`.
+// `rows`; `received`: where their column sums go, if anywhere.
 void add_rows(const Call& call, std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t count,
-              Rows& rows);
+              float* received, Rows& rows);
 
 // All queries of head h of sequence b, with places for what attend_backward reads and stores; but for
 // `sums`.

@@ -20,11 +20,20 @@ std::int64_t packed_keys(const Sweep& sweep, std::int64_t keys) {
   return keys * (sweep.width + sweep.value_width) <= kMostPacked ? rounded_up(keys, kKeys) : 0;
 }
 
-int rows_that_fit(std::int64_t keys) {
+int rows_that_fit(std::int64_t keys, std::int64_t width) {
   const std::int64_t whole = rounded_up(larger(keys, 1), kKeys);
-  const std::int64_t near = smaller(192, kNearWeights / whole);  // packing is cheap by then
-  const std::int64_t rows = near >= 96 ? near : smaller(96, kKeptWeights / whole);
+  const std::int64_t worth = whole * width <= kNearPacked ? kNearKeptRows : kKeptRows;
+  const std::int64_t rows = smaller(worth, kKeptWeights / whole);
   return static_cast<int>(larger(2, rows / kMostTileRows) * kMostTileRows);
+}
+
+std::int64_t ask_step() {
+#if defined(__x86_64__)
+  // AMD's fetch lines in pairs: to ask for the second as well takes a place of those under way.
+  return __builtin_cpu_is("amd") != 0 ? 2 * kLine : kLine;
+#else
+  return kLine;
+#endif
 }
 
 void run(const Sweep& sweep, Isa isa) {

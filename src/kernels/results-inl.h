@@ -37,7 +37,7 @@ inline bool sees_key(const Sweep& a, const Row& row, std::int64_t j) {
   for (std::int64_t j = s.block.begin + unseen_by(s, r); j < s.block.begin + seen_by(s, r); ++j) {
     if (!sees_key(s.a, row, j)) continue;
     if (row.whole != nullptr) row.whole[j] = factor;
-    if (s.a.received != nullptr) s.a.received[j] += factor;
+    if (s.a.received) row.received[j] += factor;
   }
 }
 
@@ -52,18 +52,18 @@ inline void take_row(const State& s, int r, const float* kept, float factor) {
     if (row.whole != nullptr) {
       store_first(row.whole + s.block.begin + j, x * all(factor), n);
     }
-    if (s.a.received != nullptr) {
-      float* to = s.a.received + s.block.begin + j;
+    if (s.a.received) {
+      float* to = row.received + s.block.begin + j;
       store_first(to, fma(x, all(factor * row.weight), load_first(to, n)), n);
     }
   }
 }
 
-// The same for a tile of rows that see the whole block, into the column sums: each sum passes through
-// registers, in the order of rows.
+// The same for a tile of rows that see the whole block, into the column sums that they share: each sum passes
+// through registers, in the order of rows.
 template <int R>
 inline void take_tile(const State& s, int begin, const float* kept, const float* factors) {
-  float* to = s.a.received + s.block.begin;
+  float* to = s.a.rows[begin].received + s.block.begin;
   for (std::int64_t j = 0; j < kKeys; j += kLanes) {
     Floats sum = load(to + j);
 #pragma GCC unroll 16
@@ -89,6 +89,7 @@ inline void take_weights(State& s) {
       for (int r = 0; r < t.count; ++r) {
         factors[r] = kept_factor(s, begin + r, at);
         plain = plain && factors[r] == factors[r];
+        plain = plain && s.a.rows[begin + r].received == s.a.rows[begin].received;
       }
       if (plain) {
         take_tile<kTileRows>(s, begin, kept, factors);

@@ -23,8 +23,6 @@ inline int rows_that_see(const Sweep& a) {
 
 // A step of a product asks for one cache line of the next sweep. Batches of sentences do not stay in near caches,
 // and a sweep is over before the processor itself has seen where it reads.
-constexpr std::int64_t kLine = 64;
-
 inline void look_ahead(State& s) {
   s.ahead_at += s.words * s.ahead_step;
   while (s.ahead < Sweep::kAheads && (s.ahead_step == 0 || s.ahead_at >= s.a.ahead[s.ahead].end)) {

@@ -137,7 +137,7 @@ template <class Operands>
 inline void score_few_rows(const State& s, const TileRows& t, std::int64_t from,
                            std::int64_t vectors, float* scores) {
   const std::int64_t end = smaller(from + vectors * kLanes, rounded_up(t.keys, kFewKeys));
-  const std::int64_t ahead = bytes_ahead<typename Operands::Number>(s.a.width, s.a.k_step);
+  const Asked asked = page_ahead<typename Operands::Number>(s.a, s.a.width, s.a.k_step);
   const std::int64_t of_query = vectors_of(s.words) <= kFewVectors ? vectors_of(s.words) : 0;
   for (std::int64_t j = larger(from, t.first / kNearKeys * kNearKeys); j < end; j += kNearKeys) {
     const std::int64_t count = rounded_up(smaller(kNearKeys, end - j), kFewKeys);
@@ -146,7 +146,7 @@ inline void score_few_rows(const State& s, const TileRows& t, std::int64_t from,
     for (int r = 0; r < t.count; r += kFewRows) {
       const auto rows = smaller(kFewRows, t.count - r);
       kTiles<Operands>.few[rows - 1][of_query](s.w.q + (t.begin + r) * s.words, s.a.width, of,
-                                               count / kFewKeys, r == 0 ? ahead : 0,
+                                               count / kFewKeys, r == 0 ? asked : Asked{},
                                                scores + r * kKeys + (j - from));
     }
   }
@@ -249,6 +249,12 @@ inline void offer_row(const State& s, const TileRows& t, int r, std::int64_t fro
 
 // The keys of a panel that are above the bar.
 inline std::uint64_t better_of_panel(const float* scores, std::int64_t vectors, float bar) {
+  if (vectors == kTileVectors) {
+    Floats x[kTileVectors];
+#pragma GCC unroll 16
+    for (int c = 0; c < kTileVectors; ++c) x[c] = load(scores + c * kLanes);
+    return greater_bits(x, all(bar));
+  }
   std::uint64_t better = 0;
   for (std::int64_t i = 0; i < vectors; ++i) {
     better |= std::uint64_t{greater(load(scores + i * kLanes), all(bar))} << (i * kLanes);
@@ -385,7 +391,10 @@ inline void blend_rows(const State& s, const Weights& weights, const TileRows& t
     const auto rows = smaller(rows_at_once, t.count - r);
     b.p = weights.words + (r * kKeys + first) / kDepth;
     if (s.values_in_place) {
-      b.ahead = r == 0 ? bytes_ahead<typename Operands::Number>(s.a.value_width, s.a.v_step) : 0;
+      b.asked = {};
+      if (r == 0) {
+        b.asked = page_ahead<typename Operands::Number>(s.a, s.a.value_width, s.a.v_step);
+      }
     }
     for (std::int64_t p = 0; p < vectors; p += vectors_at_once) {
       const std::int64_t c = smaller(vectors_at_once, vectors - p);

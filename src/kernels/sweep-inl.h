@@ -164,17 +164,18 @@ void sweep(const Sweep& a) {
   s.w = workspace(a, a.row_count, s.first, s.keys, a.scratch);
   for (std::int64_t i = 0; !a.again && i < a.packed / kKeys; ++i) s.w.ready[i] = kNotPacked;
   s.added = a.masked || a.biased ? s.w.added : nullptr;
-  s.keeps = a.received != nullptr || a.wholes;
+  s.keeps = a.received || a.wholes;
   // With something to add the scores are scaled before. A scale of 0 is in the queries already
   // (start): 0 times the -inf of hidden keys would be NaN.
   s.scaled = a.biased || a.sloped;
   s.scale = s.scaled || a.scale == 0 ? 1 : a.scale < 0 ? -a.scale : a.scale;
   s.unit = static_cast<float>(s.scale * kLog2e);
   s.reach = kReach / s.unit;
-  // Copies cost more than they save where each value is used once (decoding), or few times.
+  // Copies cost more than they save where each value is used once (decoding), or few times. Those that stay packed
+  // are for all sweeps.
   const bool few_rows =
       a.row_count <= kTileRows || (a.type == Number::kFloat32 && a.row_count <= 8 * kTileRows);
-  const bool in_place = few_rows && a.value_width % kLanes == 0;
+  const bool in_place = few_rows && a.packed == 0 && a.value_width % kLanes == 0;
   if constexpr (Operands::kInTiles) {
     start<Operands>(s);
     sweep_in_tiles<Operands>(s);

@@ -35,10 +35,14 @@ inline constexpr int kShortKeys = 32;
 inline constexpr std::int64_t kPartKeys = 1024;
 
 // Weights that one sweep keeps at most, in floats (12 MiB), where it is asked for column sums or whole
-// rows; and how many it keeps when fewer rows than 96, which pack keys too often, need not be taken for it:
-// 3 MiB of weights are written and read once more at a third of the cost of 12 MiB.
+// rows; and its rows: as many as are worth a pass over keys that stay packed, fewer where the packed keys and values
+// (in floats) leave room in L2 for the weights.
 inline constexpr std::int64_t kKeptWeights = std::int64_t{384} * 8192;
-inline constexpr std::int64_t kNearWeights = kKeptWeights / 4;
+inline constexpr std::int64_t kKeptRows = 96;
+inline constexpr std::int64_t kNearKeptRows = 48;
+inline constexpr std::int64_t kNearPacked = std::int64_t{1} << 18;
+
+inline constexpr std::int64_t kLine = 64;  // bytes of a cache line
 
 // Of q, k, v; and of out.
 enum class Number : std::uint8_t { kFloat32, kBFloat16, kFloat16 };
@@ -62,6 +66,7 @@ struct Row {
   std::int64_t place = 0;    // its own place among the keys, and
   float slope = 0;           // what its score loses for each key of distance from there
   float weight = 1;          // its w in `received`
+  float* received = nullptr;  // [keys]: weight * p is added, row by row, at key 0 and on; with Sweep::received
   float known_lse = 0;       // finite; where the sweep has `known`
   std::uint32_t query = 0;   // its number in its sequence, and
   std::uint32_t head = 0;    // the number of sequence and head: what dropout counts by
@@ -114,12 +119,15 @@ struct Sweep {
 
   const float* factor = nullptr;  // factor[j * factor_step]: top ranks by p * factor
   std::int64_t factor_step = 0;
-  float* received = nullptr;  // [keys]: sum of weight * p is added, row by row; null: not wanted
+  bool received = false;  // rows have `received`
 
   // Sweeps over the same keys, one after another in the same scratch, pack them once: keys [0, packed) stay
   // packed there (packed_keys; 0: none do), and with `again` they are there already.
   std::int64_t packed = 0;
   bool again = false;
+
+  // Bytes from one line of memory asked for to the next, where rows are read straight on (few queries).
+  std::int64_t ask_step = kLine;
 
   // What the next sweep will read and write, where that is known: asked for meanwhile, if it is short. Each piece
   // is dense; null: none.
@@ -143,10 +151,13 @@ std::int64_t part_count(std::int64_t end);
 // How many keys of `keys` may stay packed between sweeps: all, or none where they would take over 16 MiB.
 std::int64_t packed_keys(const Sweep& sweep, std::int64_t keys);
 
-// How many rows may share a sweep over `keys` keys whose weights are kept (received, wholes): as many as
-// kKeptWeights has room for, but not fewer than two tiles. More keys than that holds, half a million,
-// take 48 bytes a key.
-int rows_that_fit(std::int64_t keys);
+// How many rows may share a sweep over `keys` keys whose weights are kept (received, wholes): as above, in whole
+// tiles, but no more than kKeptWeights has room for, and not fewer than two tiles. More keys than that holds,
+// half a million, take 48 bytes a key. `width`: numbers of a key and its value.
+int rows_that_fit(std::int64_t keys, std::int64_t width);
+
+// The step for this processor: docs/design/decode.md.
+std::int64_t ask_step();
 
 // Runs the sweep on the instruction set.
 void run(const Sweep& sweep, Isa isa);

@@ -64,22 +64,27 @@ void score_tile(const float* q, std::int64_t words, const float* panel, float* s
   }
 }
 
-// Asks for a row of `width` numbers, `ahead` bytes on from the row at `at`: into the middle cache, which has room for
-// many lines under way, and every other line, since lines come in pairs.
+// What is asked for while a row of keys or values is read: the row `ahead` bytes on (0: nothing), a line every `step`
+// bytes, into the middle cache, which has room for many lines under way.
+struct Asked {
+  std::int64_t ahead = 0;
+  std::int64_t step = 0;
+};
+
 template <class T>
-[[gnu::always_inline]] inline void ask_ahead(const T* at, std::int64_t width, std::int64_t ahead) {
-  const auto row = reinterpret_cast<std::uintptr_t>(at) + static_cast<std::uintptr_t>(ahead);
-  for (std::uintptr_t i = 0; i < static_cast<std::uintptr_t>(width) * sizeof(T); i += 128) {
-    __builtin_prefetch(reinterpret_cast<const void*>(row + i), 0, 2);
+[[gnu::always_inline]] inline void ask_ahead(const T* at, std::int64_t width, Asked asked) {
+  const auto row = reinterpret_cast<std::uintptr_t>(at) + static_cast<std::uintptr_t>(asked.ahead);
+  for (std::int64_t i = 0; i < width * static_cast<std::int64_t>(sizeof(T)); i += asked.step) {
+    __builtin_prefetch(reinterpret_cast<const void*>(row + static_cast<std::uintptr_t>(i)), 0, 2);
   }
 }
 
-// How far ahead of a key its successor is asked for, with `step` numbers from key to key: a page of 4 KiB, at
-// whose end the processor's own prefetching stops.
+// For rows of `width` numbers, `step` numbers from one to the next: a page of 4 KiB on, at whose end the processor's own
+// prefetching stops.
 template <class T>
-inline std::int64_t bytes_ahead(std::int64_t width, std::int64_t step) {
-  const auto row = width * static_cast<std::int64_t>(sizeof(T));
-  return larger(1, 4096 / row) * step * static_cast<std::int64_t>(sizeof(T));
+inline Asked page_ahead(const Sweep& a, std::int64_t width, std::int64_t step) {
+  constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
+  return {larger(1, 4096 / (width * kSize)) * step * kSize, a.ask_step};
 }
 
 // The same for R rows and keys that are not packed: for a few rows panels would not pay. Lanes run along the
@@ -87,14 +92,14 @@ inline std::int64_t bytes_ahead(std::int64_t width, std::int64_t step) {
 // s[r * kKeys + key], for `groups` times kFewKeys keys. A query of W vectors stays in registers meanwhile; with
 // W = 0 it has more than kFewVectors, and is read anew.
 //
-// Memory is asked for ahead, `ahead` bytes on from each key: docs/design/decode.md.
+// Memory is asked for ahead of each key: docs/design/decode.md.
 constexpr std::int64_t kNearKeys = 16;  // at most, at once
 constexpr int kFewRows = 4;
 constexpr int kFewVectors = 8;
 
 template <class Operands, int R, int W>
 void score_few(const float* q, std::int64_t width, const typename Operands::Number* const* keys,
-               std::int64_t groups, std::int64_t ahead, float* s) {
+               std::int64_t groups, Asked asked, float* s) {
   constexpr std::int64_t kStep = kLanes * Operands::kDepth;  // numbers of a vector of words
   const std::int64_t words = (width + Operands::kDepth - 1) / Operands::kDepth;
   const std::int64_t whole = width / kStep * kStep;
@@ -115,7 +120,7 @@ void score_few(const float* q, std::int64_t width, const typename Operands::Numb
   // processor's prefetching follows. Unrolled over keys, reading and computing did not overlap.
   float lanes[R][kNearKeys * kLanes];
   for (std::int64_t l = 0; l < groups * kFewKeys; ++l) {
-    ask_ahead(keys[l], width, ahead);
+    if (asked.ahead != 0) ask_ahead(keys[l], width, asked);
     Floats sum[R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) sum[r] = all(0);
@@ -168,7 +173,7 @@ struct Blend {
   const void* v;  // [keys / kDepth, v_step] words of values; in place: [keys, v_step] numbers
   std::int64_t v_step;
   std::int64_t keys;
-  std::int64_t ahead;  // in place: bytes from a value to that to be asked for; 0: none
+  Asked asked;         // in place
   bool starts_late;    // the first key of the first word is not seen, and not read: its weight is 0
   float* sums;         // [R, step]
   std::int64_t step;
@@ -206,9 +211,9 @@ void blend_tile(const Blend& b) {
     } else {
       const Number* at = static_cast<const Number*>(b.v) + j * kDepth * b.v_step;
       const Number* next = j * kDepth + 1 < b.keys ? at + b.v_step : at;
-      if (kSums == Sums::kGoOn && b.ahead != 0) {
-        ask_ahead(at, C * kLanes, b.ahead);
-        if (kDepth > 1) ask_ahead(next, C * kLanes, b.ahead);
+      if (kSums == Sums::kGoOn && b.asked.ahead != 0) {
+        ask_ahead(at, C * kLanes, b.asked);
+        if (kDepth > 1) ask_ahead(next, C * kLanes, b.asked);
       }
       if (kDepth > 1 && j == 0 && b.starts_late) at = next;
       Operands::value_words(at, next, v);
@@ -250,7 +255,7 @@ struct TileTable {
   void (*wide_blends_in_place[kWideRows][kWideVectors])(const Blend&);
   void (*few[kFewRows][kFewVectors + 1])(const float*, std::int64_t,
                                          const typename Operands::Number* const*, std::int64_t,
-                                         std::int64_t, float*);
+                                         Asked, float*);
 };
 
 template <class Operands, int R, int C>

@@ -115,8 +115,15 @@ inline Floats rank_at(const Offer& o, std::int64_t j) {
 // without it 42 would be inserted.
 inline float floor_of(const Offer& o, std::int64_t count) {
   if (count > kLanes) return kHidden;
-  Floats most = rank_at(o, 0);
-  for (std::int64_t i = 1; i < o.vectors; ++i) most = max(rank_at(o, i * kLanes), most);
+  constexpr int kChains = 4;  // side by side: each waits for itself
+  Floats of[kChains] = {all(kHidden), all(kHidden), all(kHidden), all(kHidden)};
+  for (std::int64_t i = 0; i < o.vectors; i += kChains) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kChains; ++c) {  // what ranks NaN, as hidden keys may, is passed over
+      of[c] = max(rank_at(o, smaller(i + c, o.vectors - 1) * kLanes), of[c]);
+    }
+  }
+  const Floats most = max(max(of[0], of[1]), max(of[2], of[3]));
   float maxima[kLanes];
   store(maxima, most);
   Floats reached_by = all(0);  // how many lanes have as much
@@ -144,11 +151,12 @@ struct Candidates {
 
 inline void collect(Candidates& c, const std::uint64_t* better, std::int64_t first_panel,
                     std::int64_t end) {
-  c.count = 0;
+  std::int64_t count = 0;  // in a register: places are bytes, which might be c.count's
   for (std::int64_t p = first_panel; p < end; ++p) {
-    put_places(better[p], static_cast<std::uint8_t>(p * kPanel), c.places + c.count);
-    c.count += __builtin_popcountll(better[p]);
+    put_places(better[p], static_cast<std::uint8_t>(p * kPanel), c.places + count);
+    count += __builtin_popcountll(better[p]);
   }
+  c.count = count;
 }
 
 // The K best of R rows, each in one vector, and of their candidates. Each row in turn takes its next, so that

@@ -13,11 +13,13 @@ constexpr std::int64_t kNumbers[] = {0,    1,    2,    255,  256,   257,   511, 
 
 TEST(Sizes, SomeRowsAlwaysFitAndNotMoreThanThereIsRoomFor) {
   for (const std::int64_t keys : kNumbers) {
-    const int rows = rows_that_fit(keys);
-    EXPECT_GE(rows, 12) << keys;
-    EXPECT_LE(rows, kQueries) << keys;
-    if (rows > 12) {
-      EXPECT_LE(rows * keys, kKeptWeights) << keys;
+    for (const std::int64_t width : {1, 128, 1000}) {
+      const int rows = rows_that_fit(keys, width);
+      EXPECT_GE(rows, 12) << keys;
+      EXPECT_LE(rows, kQueries) << keys;
+      if (rows > 12) {
+        EXPECT_LE(rows * keys, kKeptWeights) << keys;
+      }
     }
   }
 }
@@ -29,8 +31,8 @@ TEST(Sizes, ScratchForThePackedKeysIsEnoughForAllKeys) {
     Sweep sweep;
     sweep.width = 8;
     sweep.value_width = 8;
-    float received = 0, value = 0;
-    sweep.received = &received;
+    float value = 0;
+    sweep.received = true;
     sweep.v = &value;
     sweep.packed = packed_keys(sweep, keys);
     if (sweep.packed == 0) continue;
