@@ -66,10 +66,11 @@ struct Row {
   std::int64_t place = 0;    // its own place among the keys, and
   float slope = 0;           // what its score loses for each key of distance from there
   float weight = 1;          // its w in `received`
-  float* received = nullptr;  // [keys]: weight * p is added, row by row, at key 0 and on; with Sweep::received
-  float known_lse = 0;       // finite; where the sweep has `known`
-  std::uint32_t query = 0;   // its number in its sequence, and
-  std::uint32_t head = 0;    // the number of sequence and head: what dropout counts by
+  float* received =
+      nullptr;  // [keys]: weight * p is added, row by row, at key 0 and on; with Sweep::received
+  float known_lse = 0;      // finite; where the sweep has `known`
+  std::uint32_t query = 0;  // its number in its sequence, and
+  std::uint32_t head = 0;   // the number of sequence and head: what dropout counts by
 
   void* out = nullptr;                // [value_width]
   float* lse = nullptr;               // [1]

@@ -173,9 +173,9 @@ struct Blend {
   const void* v;  // [keys / kDepth, v_step] words of values; in place: [keys, v_step] numbers
   std::int64_t v_step;
   std::int64_t keys;
-  Asked asked;         // in place
-  bool starts_late;    // the first key of the first word is not seen, and not read: its weight is 0
-  float* sums;         // [R, step]
+  Asked asked;       // in place
+  bool starts_late;  // the first key of the first word is not seen, and not read: its weight is 0
+  float* sums;       // [R, step]
   std::int64_t step;
   // Instead of sums, where these keys are all there are:
   const Target* targets;  // [R]
