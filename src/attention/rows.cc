@@ -253,7 +253,7 @@ kernels::Sweep sweep_of(const Call& call, std::int64_t b, std::int64_t h) {
   sweep.biased = in.bias.given();
   sweep.sloped = in.alibi_slopes.given();
   sweep.few = query_length(call, b) <= kernels::kFewQueries;
-  sweep.ask_step = kernels::ask_step();
+  sweep.lines_in_pairs = kernels::lines_in_pairs();
   sweep.short_keys = key_length(call, b) <= kernels::kShortKeys;
   sweep.known = call.lse.given();
   sweep.dropout = dropping_of(call.options.dropout);

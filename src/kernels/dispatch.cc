@@ -27,12 +27,11 @@ int rows_that_fit(std::int64_t keys, std::int64_t width) {
   return static_cast<int>(larger(2, rows / kMostTileRows) * kMostTileRows);
 }
 
-std::int64_t ask_step() {
+bool lines_in_pairs() {
 #if defined(__x86_64__)
-  // AMD's fetch lines in pairs: to ask for the second as well takes a place of those under way.
-  return __builtin_cpu_is("amd") != 0 ? 2 * kLine : kLine;
+  return __builtin_cpu_is("amd") != 0;
 #else
-  return kLine;
+  return false;
 #endif
 }
 

@@ -42,7 +42,7 @@ inline constexpr std::int64_t kKeptRows = 96;
 inline constexpr std::int64_t kNearKeptRows = 48;
 inline constexpr std::int64_t kNearPacked = std::int64_t{1} << 18;
 
-inline constexpr std::int64_t kLine = 64;  // bytes of a cache line
+inline constexpr int kLine = 64;  // bytes of a cache line
 
 // Of q, k, v; and of out.
 enum class Number : std::uint8_t { kFloat32, kBFloat16, kFloat16 };
@@ -127,8 +127,7 @@ struct Sweep {
   std::int64_t packed = 0;
   bool again = false;
 
-  // Bytes from one line of memory asked for to the next, where rows are read straight on (few queries).
-  std::int64_t ask_step = kLine;
+  bool lines_in_pairs = false;  // this processor's memory gives two lines when it is asked for one
 
   // What the next sweep will read and write, where that is known: asked for meanwhile, if it is short. Each piece
   // is dense; null: none.
@@ -157,8 +156,8 @@ std::int64_t packed_keys(const Sweep& sweep, std::int64_t keys);
 // half a million, take 48 bytes a key. `width`: numbers of a key and its value.
 int rows_that_fit(std::int64_t keys, std::int64_t width);
 
-// The step for this processor: docs/design/decode.md.
-std::int64_t ask_step();
+// Sweep::lines_in_pairs of this processor: docs/design/decode.md.
+bool lines_in_pairs();
 
 // Runs the sweep on the instruction set.
 void run(const Sweep& sweep, Isa isa);

@@ -64,27 +64,36 @@ void score_tile(const float* q, std::int64_t words, const float* panel, float* s
   }
 }
 
-// What is asked for while a row of keys or values is read: the row `ahead` bytes on (0: nothing), a line every `step`
-// bytes, into the middle cache, which has room for many lines under way.
+// Rows of memory that are asked for, one for each key of a block that is scored or whose value is added up: values
+// while keys are read, the next block's keys while values are. In four places of the block at once, into the middle
+// cache: docs/design/decode.md.
 struct Asked {
-  std::int64_t ahead = 0;
-  std::int64_t step = 0;
+  std::uintptr_t rows = 0;  // where the first lies, a number since it may be past the last
+  std::int64_t count = 0;   // at most kKeys
+  std::int64_t step = 0;    // bytes from row to row
+  std::int64_t width = 0;   // bytes of a row
+  bool in_pairs = false;    // every second line will do
 };
 
-template <class T>
-[[gnu::always_inline]] inline void ask_ahead(const T* at, std::int64_t width, Asked asked) {
-  const auto row = reinterpret_cast<std::uintptr_t>(at) + static_cast<std::uintptr_t>(asked.ahead);
-  for (std::int64_t i = 0; i < width * static_cast<std::int64_t>(sizeof(T)); i += asked.step) {
-    __builtin_prefetch(reinterpret_cast<const void*>(row + static_cast<std::uintptr_t>(i)), 0, 2);
-  }
-}
+constexpr std::int64_t kStreams = 4;
 
-// For rows of `width` numbers, `step` numbers from one to the next: a page of 4 KiB on, at whose end the processor's own
-// prefetching stops.
-template <class T>
-inline Asked page_ahead(const Sweep& a, std::int64_t width, std::int64_t step) {
-  constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
-  return {larger(1, 4096 / (width * kSize)) * step * kSize, a.ask_step};
+// What goes with key j of the block.
+[[gnu::always_inline]] inline void ask(const Asked& asked, std::int64_t j) {
+  const std::int64_t row = j % kStreams * (kKeys / kStreams) + j / kStreams;
+  if (row >= asked.count) return;
+  std::uintptr_t at = asked.rows + static_cast<std::uintptr_t>(row * asked.step);
+  const std::uintptr_t end = at + static_cast<std::uintptr_t>(asked.width);
+  const auto ask_line = [&](std::uintptr_t n) {
+    __builtin_prefetch(reinterpret_cast<const void*>(at + n * kLine), 0, 2);
+  };
+  for (; at + 4 * kLine <= end; at += 4 * kLine) {
+    ask_line(0);
+    ask_line(2);
+    if (asked.in_pairs) continue;
+    ask_line(1);
+    ask_line(3);
+  }
+  for (; at < end; at += asked.in_pairs ? 2 * kLine : kLine) ask_line(0);
 }
 
 // The same for R rows and keys that are not packed: for a few rows panels would not pay. Lanes run along the
@@ -92,14 +101,14 @@ inline Asked page_ahead(const Sweep& a, std::int64_t width, std::int64_t step) {
 // s[r * kKeys + key], for `groups` times kFewKeys keys. A query of W vectors stays in registers meanwhile; with
 // W = 0 it has more than kFewVectors, and is read anew.
 //
-// Memory is asked for ahead of each key: docs/design/decode.md.
+// `asked`: may be null; what is asked for with key l is what goes with key `begin` + l of the block.
 constexpr std::int64_t kNearKeys = 16;  // at most, at once
 constexpr int kFewRows = 4;
 constexpr int kFewVectors = 8;
 
 template <class Operands, int R, int W>
 void score_few(const float* q, std::int64_t width, const typename Operands::Number* const* keys,
-               std::int64_t groups, Asked asked, float* s) {
+               std::int64_t groups, const Asked* asked, std::int64_t begin, float* s) {
   constexpr std::int64_t kStep = kLanes * Operands::kDepth;  // numbers of a vector of words
   const std::int64_t words = (width + Operands::kDepth - 1) / Operands::kDepth;
   const std::int64_t whole = width / kStep * kStep;
@@ -120,7 +129,7 @@ void score_few(const float* q, std::int64_t width, const typename Operands::Numb
   // processor's prefetching follows. Unrolled over keys, reading and computing did not overlap.
   float lanes[R][kNearKeys * kLanes];
   for (std::int64_t l = 0; l < groups * kFewKeys; ++l) {
-    if (asked.ahead != 0) ask_ahead(keys[l], width, asked);
+    if (asked != nullptr) ask(*asked, begin + l);
     Floats sum[R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) sum[r] = all(0);
@@ -173,9 +182,10 @@ struct Blend {
   const void* v;  // [keys / kDepth, v_step] words of values; in place: [keys, v_step] numbers
   std::int64_t v_step;
   std::int64_t keys;
-  Asked asked;       // in place
-  bool starts_late;  // the first key of the first word is not seen, and not read: its weight is 0
-  float* sums;       // [R, step]
+  const Asked* asked;  // in place; null: nothing is asked for
+  std::int64_t begin;  // in place: the first key, in its block
+  bool starts_late;    // the first key of the first word is not seen, and not read: its weight is 0
+  float* sums;         // [R, step]
   std::int64_t step;
   // Instead of sums, where these keys are all there are:
   const Target* targets;  // [R]
@@ -211,9 +221,8 @@ void blend_tile(const Blend& b) {
     } else {
       const Number* at = static_cast<const Number*>(b.v) + j * kDepth * b.v_step;
       const Number* next = j * kDepth + 1 < b.keys ? at + b.v_step : at;
-      if (kSums == Sums::kGoOn && b.asked.ahead != 0) {
-        ask_ahead(at, C * kLanes, b.asked);
-        if (kDepth > 1) ask_ahead(next, C * kLanes, b.asked);
+      if (kSums == Sums::kGoOn && b.asked != nullptr) {
+        for (int n = 0; n < kDepth; ++n) ask(*b.asked, b.begin + j * kDepth + n);
       }
       if (kDepth > 1 && j == 0 && b.starts_late) at = next;
       Operands::value_words(at, next, v);
@@ -255,7 +264,7 @@ struct TileTable {
   void (*wide_blends_in_place[kWideRows][kWideVectors])(const Blend&);
   void (*few[kFewRows][kFewVectors + 1])(const float*, std::int64_t,
                                          const typename Operands::Number* const*, std::int64_t,
-                                         Asked, float*);
+                                         const Asked*, std::int64_t, float*);
 };
 
 template <class Operands, int R, int C>
