@@ -1,6 +1,6 @@
-// The kernels for amx_bf16: products of bfloat16 in tile registers. Everything else is that of avx512_bf16, few
-// queries too, whose products are as long as reading their keys takes; sequences of a few keys, most of whose tiles
-// would be empty, are widened, as avx512 does. See sweep-inl.h.
+// The kernels for amx_bf16: products of bfloat16 in tile registers. Sequences of a few queries or keys would leave
+// most of a tile empty: they are widened, as avx512 does (processors with tiles do half as many multiply-adds
+// in their dot products of pairs as in float32). Everything else is that of avx512_bf16. See sweep-inl.h.
 // The lanes come first, the kernels are written in them:
 // clang-format off
 #include "kernels/lanes_amx_bf16.h"
@@ -11,8 +11,8 @@
 namespace fovea::kernels {
 
 void sweep_amx_bf16(const Sweep& a) {
-  if (a.type != Number::kBFloat16 || a.few) return sweep_avx512_bf16(a);
-  if (a.short_keys) return sweep_avx512(a);
+  if (a.type != Number::kBFloat16) return sweep_avx512_bf16(a);
+  if (a.few || a.short_keys) return sweep_avx512(a);
   const TileRegisters registers;
   sweep<TilePair>(a);
 }
