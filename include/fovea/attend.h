@@ -34,7 +34,7 @@
 //             weighs nothing; a query that has no other counts as seeing no key.
 // Range       fp32 throughout: scale |<q, k>| and sums of |v| over the visible keys must stay
 //             under 1e36, or infinity is what comes out. bfloat16 products on avx512_bf16 and
-//             amx_bf16 take numbers below 2^-126 for 0, as their instructions do.
+//             amx_bf16 may take numbers below 2^-126 for 0, as their instructions do.
 // Accuracy    at most twice the error of a plain fp32 loop against fp64 (for bfloat16 one that rounds
 //             its weights to bfloat16 too), plus 1e-6 of the largest |v|, plus the rounding of out to
 //             its type: docs/numerics.md

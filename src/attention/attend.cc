@@ -73,26 +73,34 @@ struct Item {
   std::int64_t b, h, heads, i, count;
 };
 
-// `cut`, if given, makes the sweep one stage of a row shared by threads.
+// A sweep that is one stage of rows shared by threads.
 struct Cut {
   Sweep::Stage stage;
   std::int64_t part;
   float* partials;
 };
 
-void run_item(const Call& call, const Item& item, Isa isa, const Cut* cut = nullptr) {
+void run_cut(const Call& call, const Item& item, const Cut& cut, Isa isa) {
   Rows& rows = empty_rows();
   Sweep sweep = attention::sweep_of(call, item.b, item.h);
-  if (cut != nullptr) {
-    sweep.stage = cut->stage;
-    sweep.part = cut->part;
-    sweep.partials = cut->partials;
-  }
+  sweep.stage = cut.stage;
+  sweep.part = cut.part;
+  sweep.partials = cut.partials;
   for (std::int64_t h = item.h; h < item.h + item.heads; ++h) {
     attention::add_rows(call, item.b, h, item.i, item.count, nullptr, rows);
   }
   run_sweep(sweep, rows, attention::key_room(call, item.b), isa);
 }
+
+// Queries of a sweep for column sums, whose weights are kept and whose keys stay packed: as many as are worth a pass
+// over them, fewer where keys and values (`width` floats a key) leave room in L2 for the weights.
+std::int64_t column_queries(std::int64_t keys, std::int64_t width) {
+  constexpr std::int64_t kNearPacked = 1 << 18;
+  return kernels::rows_that_fit(keys, keys * width <= kNearPacked ? 48 : 96);
+}
+
+// Of a sweep for whole rows, which packs all keys.
+constexpr std::int64_t kWholeRows = 192;
 
 // Where the column sums of a task go: those of its n-th head to first + n * step. Null: not wanted.
 struct Columns {
@@ -105,7 +113,7 @@ struct Columns {
 void run_sweeps(const Call& call, const Item& item, std::int64_t size, const Columns& columns,
                 Isa isa, const Item* next = nullptr) {
   Sweep sweep = attention::sweep_of(call, item.b, item.h);
-  sweep.received = columns.first != nullptr;
+  sweep.columns = columns.first != nullptr;
   if (next != nullptr) attention::look_ahead(call, next->b, next->h, next->i, sweep);
   const std::int64_t keys = attention::key_room(call, item.b);
   if (item.count > size) sweep.packed = kernels::packed_keys(sweep, keys);
@@ -113,7 +121,7 @@ void run_sweeps(const Call& call, const Item& item, std::int64_t size, const Col
   for (std::int64_t i = item.i; i < end; i += size) {
     Rows& rows = empty_rows();
     for (std::int64_t n = 0; n < item.heads; ++n) {
-      float* received = sweep.received ? columns.first + n * columns.step : nullptr;
+      float* received = sweep.columns ? columns.first + n * columns.step : nullptr;
       attention::add_rows(call, item.b, item.h + n, i, std::min(size, end - i), received, rows);
     }
     sweep.again = i > item.i;
@@ -138,6 +146,12 @@ std::vector<Span> spans_of(const Call& call, std::int64_t size) {
     }
   }
   return spans;
+}
+
+// What a sweep of `rows` rows over all keys costs, in multiply-adds: reading a number of a key or value takes as long as
+// some sixteen.
+std::int64_t cost_of(const Call& call, std::int64_t rows) {
+  return (rows + 16) * call.z.M * (call.z.D + call.z.E);
 }
 
 // Runs f(item) for all items, several in a task when they are small.
@@ -219,14 +233,17 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
     return Item{span.b, set.h, set.heads, span.i, span.count};
   };
   const std::int64_t items = sets.count() * static_cast<std::int64_t>(spans.size());
-  const std::int64_t cost = std::min(z.N, queries * sweeps) * together * z.M * (z.D + z.E);
+  const std::int64_t cost = cost_of(call, std::min(z.N, queries * sweeps) * together);
   const std::int64_t cuts = kernels::part_count(z.M);
   if (z.N > kernels::kFewQueries || cuts < 2 || items >= 2 * threads.count()) {
+    // The next item is this thread's too where a task has several, or where there is no other thread.
+    const bool next_is_ours =
+        z.M <= kNearKeys || (z.N <= kernels::kFewQueries && threads.count() == 1);
     spread(items, cost, threads, [&](std::int64_t at) {
       const Item item = item_at(at);
-      if (item.heads > 1) return run_item(call, item, isa);
       const Item next = item_at(std::min(at + 1, items - 1));
-      run_sweeps(call, item, queries, {}, isa, z.M <= kNearKeys ? &next : nullptr);
+      const std::int64_t size = item.heads > 1 ? item.count : queries;
+      run_sweeps(call, item, size, {}, isa, next_is_ours ? &next : nullptr);
     });
     return;
   }
@@ -236,11 +253,11 @@ void attend_rows(const Call& call, Threads& threads, Isa isa) {
   const auto partials = aligned_array<float>(static_cast<std::size_t>(items * step));
   spread(items * cuts, cost / cuts, threads, [&](std::int64_t at) {
     const Cut cut{Sweep::Stage::kPart, at % cuts, partials.get() + at / cuts * step};
-    run_item(call, item_at(at / cuts), isa, &cut);
+    run_cut(call, item_at(at / cuts), cut, isa);
   });
   spread(items, cost / cuts, threads, [&](std::int64_t at) {
     const Cut cut{Sweep::Stage::kMerge, 0, partials.get() + at * step};
-    run_item(call, item_at(at), isa, &cut);
+    run_cut(call, item_at(at), cut, isa);
   });
 }
 
@@ -278,13 +295,13 @@ void attend_columns(const Call& call, Threads& threads, Isa isa) {
     return sums.get() + first[static_cast<std::size_t>(b)] +
            h * count * attention::key_room(call, b);
   };
-  const std::int64_t most = kernels::rows_that_fit(z.M, z.D + z.E);
+  const std::int64_t most = column_queries(z.M, z.D + z.E);
   const std::int64_t together =
       z.N > kernels::kFewQueries
           ? 1
           : std::min(heads_together(call, threads.count()), most / std::max<std::int64_t>(z.N, 1));
   const HeadSets sets(z, together);
-  const std::int64_t cost = std::min(z.N, kChunk) * together * z.M * (z.D + z.E);
+  const std::int64_t cost = cost_of(call, std::min(z.N, kChunk) * together);
   const auto items = sets.count() * static_cast<std::int64_t>(chunks.size());
   spread(items, cost, threads, [&](std::int64_t at) {
     const Span& chunk = chunks[static_cast<std::size_t>(at / sets.count())];
@@ -296,7 +313,7 @@ void attend_columns(const Call& call, Threads& threads, Isa isa) {
       float* received = columns.first + n * columns.step;
       std::fill(received, received + keys, 0.0f);
     }
-    const std::int64_t size = kernels::rows_that_fit(keys, z.D + z.E) / set.heads;
+    const std::int64_t size = set.heads > 1 ? chunk.count : column_queries(keys, z.D + z.E);
     run_sweeps(call, {chunk.b, set.h, set.heads, chunk.i, chunk.count}, size, columns, isa);
   });
   spread(z.B * z.H, parts(z.N, kChunk) * z.M, threads, [&](std::int64_t bh) {
@@ -331,7 +348,7 @@ std::vector<Asked> asked_rows(const Call& call) {
 void attend_whole_rows(const Call& call, Threads& threads, Isa isa) {
   const attention::Sizes& z = call.z;
   const std::vector<Asked> asked = asked_rows(call);
-  const std::int64_t most = kernels::rows_that_fit(z.M, z.D);
+  const std::int64_t most = kernels::rows_that_fit(z.M, kWholeRows);
   // Runs of rows of one sequence.
   std::vector<std::size_t> begins;
   for (std::size_t at = 0; at < asked.size(); ++at) {

@@ -1,4 +1,4 @@
-// The gradients for amx_bf16: products of bfloat16 in tile registers, and short sequences widened, as in
+// The gradients for amx_bf16: products of bfloat16 in tile registers, and sequences of a few keys widened, as in
 // sweep_amx_bf16.cc. Everything else is that of avx512_bf16. See backward-inl.h.
 // The lanes come first, the kernels are written in them:
 // clang-format off

@@ -20,10 +20,9 @@ std::int64_t packed_keys(const Sweep& sweep, std::int64_t keys) {
   return keys * (sweep.width + sweep.value_width) <= kMostPacked ? rounded_up(keys, kKeys) : 0;
 }
 
-int rows_that_fit(std::int64_t keys, std::int64_t width) {
+int rows_that_fit(std::int64_t keys, std::int64_t most) {
   const std::int64_t whole = rounded_up(larger(keys, 1), kKeys);
-  const std::int64_t worth = whole * width <= kNearPacked ? kNearKeptRows : kKeptRows;
-  const std::int64_t rows = smaller(worth, kKeptWeights / whole);
+  const std::int64_t rows = smaller(most, kKeptWeights / whole);
   return static_cast<int>(larger(2, rows / kMostTileRows) * kMostTileRows);
 }
 

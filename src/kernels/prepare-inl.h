@@ -26,8 +26,7 @@ inline void pack(State& s) {
     s.block.finite = pack_values<Operands>(a, s.block, s.seen, s.packed_values, s.w.value_step);
   }
   if (!stays) return;
-  const bool all = whole && !a.few && (packs_values || a.v == nullptr);
-  *ready = !all ? kNotPacked : s.block.finite ? kPackedFinite : kPackedNotFinite;
+  *ready = !whole || a.few ? kNotPacked : s.block.finite ? kPackedFinite : kPackedNotFinite;
 }
 
 template <class Operands>

@@ -37,7 +37,7 @@ inline bool sees_key(const Sweep& a, const Row& row, std::int64_t j) {
   for (std::int64_t j = s.block.begin + unseen_by(s, r); j < s.block.begin + seen_by(s, r); ++j) {
     if (!sees_key(s.a, row, j)) continue;
     if (row.whole != nullptr) row.whole[j] = factor;
-    if (s.a.received) row.received[j] += factor;
+    if (s.a.columns) row.received[j] += factor;
   }
 }
 
@@ -52,7 +52,7 @@ inline void take_row(const State& s, int r, const float* kept, float factor) {
     if (row.whole != nullptr) {
       store_first(row.whole + s.block.begin + j, x * all(factor), n);
     }
-    if (s.a.received) {
+    if (s.a.columns) {
       float* to = row.received + s.block.begin + j;
       store_first(to, fma(x, all(factor * row.weight), load_first(to, n)), n);
     }

@@ -132,22 +132,40 @@ inline bool find_keys(const State& s, std::int64_t j, std::int64_t count, const 
   return some != nullptr;
 }
 
-// Keys [begin, begin + kKeys) of the sweep, and values: what to ask for.
-inline Asked asked_rows(const State& s, const void* rows, std::int64_t step, std::int64_t width,
-                        std::int64_t begin) {
-  const std::int64_t size = s.a.type == Number::kFloat32 ? 4 : 2;
+// Rows [begin, begin + kKeys) of the keys or values, as far as this sweep goes.
+inline Prefetch prefetch_of(const State& s, const void* rows, std::int64_t step, std::int64_t width,
+                            std::int64_t begin) {
+  const std::uintptr_t size = s.a.type == Number::kFloat32 ? 4 : 2;
   const std::int64_t end =
       s.a.stage == Sweep::Stage::kPart ? smaller(s.keys, (s.a.part + 1) * kPartKeys) : s.keys;
-  return {reinterpret_cast<std::uintptr_t>(rows) + static_cast<std::uintptr_t>(begin * step * size),
-          smaller(kKeys, end - begin), step * size, width * size, s.a.lines_in_pairs};
+  const std::int64_t count = larger(0, smaller(kKeys, end - begin));
+  const auto bytes = static_cast<std::uintptr_t>(step) * size;
+  return {reinterpret_cast<std::uintptr_t>(rows) + static_cast<std::uintptr_t>(begin) * bytes,
+          count,
+          (count + kPlaces - 1) / kPlaces,
+          bytes,
+          static_cast<std::uintptr_t>(width) * size,
+          s.a.lines_in_pairs};
 }
 
-inline Asked asked_keys(const State& s) {
-  return asked_rows(s, s.a.k, s.a.k_step, s.a.width, s.block.begin + kKeys);
+// The next block's; at the end of a sweep those of the next one, where that is known.
+inline Prefetch next_keys(const State& s) {
+  const Prefetch p = prefetch_of(s, s.a.k, s.a.k_step, s.a.width, s.block.begin + kKeys);
+  const Sweep::Ahead& next = s.a.ahead[0];
+  if (p.count > 0 || next.begin == nullptr || p.width == 0) return p;
+  const auto keys = (next.end - next.begin) / static_cast<std::int64_t>(p.width);
+  const std::int64_t count = smaller(kKeys, keys);
+  return {reinterpret_cast<std::uintptr_t>(next.begin),
+          count,
+          (count + kPlaces - 1) / kPlaces,
+          p.width,
+          p.width,
+          p.in_pairs};
 }
 
-inline Asked asked_values(const State& s) {
-  return asked_rows(s, s.a.v, s.a.v_step, s.a.value_width, s.block.begin);
+// Of the block that begins with key `begin`.
+inline Prefetch values_at(const State& s, std::int64_t begin) {
+  return prefetch_of(s, s.a.v, s.a.v_step, s.a.value_width, begin);
 }
 
 // Where keys are not packed: some keys at a time, and for those all rows, a few at a time, from L1.
@@ -155,7 +173,8 @@ template <class Operands>
 inline void score_few_rows(const State& s, const TileRows& t, std::int64_t from,
                            std::int64_t vectors, float* scores) {
   const std::int64_t end = smaller(from + vectors * kLanes, rounded_up(t.keys, kFewKeys));
-  const Asked asked = s.values_in_place ? asked_values(s) : asked_keys(s);
+  const bool of_values = s.a.v != nullptr && s.values_in_place;
+  const Prefetch prefetch = of_values ? values_at(s, s.block.begin) : next_keys(s);
   const std::int64_t of_query = vectors_of(s.words) <= kFewVectors ? vectors_of(s.words) : 0;
   for (std::int64_t j = larger(from, t.first / kNearKeys * kNearKeys); j < end; j += kNearKeys) {
     const std::int64_t count = rounded_up(smaller(kNearKeys, end - j), kFewKeys);
@@ -165,7 +184,7 @@ inline void score_few_rows(const State& s, const TileRows& t, std::int64_t from,
       const auto rows = smaller(kFewRows, t.count - r);
       kTiles<Operands>.few[rows - 1][of_query](
           s.w.q + (t.begin + r) * s.words, s.a.width, of, count / kFewKeys,
-          t.begin + r == 0 ? &asked : nullptr, j, scores + r * kKeys + (j - from));
+          t.begin + r == 0 ? &prefetch : nullptr, j, scores + r * kKeys + (j - from));
     }
   }
 }
@@ -399,7 +418,8 @@ inline void blend_rows(const State& s, const Weights& weights, const TileRows& t
   const int rows_at_once = wide ? kWideRows : kTileRows;
   const int vectors_at_once = wide ? kWideVectors : kTileVectors;
   const auto& table = kTiles<Operands>;
-  const Asked asked = s.values_in_place ? asked_keys(s) : Asked{};
+  // Packed keys are read all at once, when their block is.
+  const Prefetch prefetch = s.a.few ? next_keys(s) : values_at(s, s.block.begin + kKeys);
   Blend b{};
   b.begin = first;
   b.p_step = kKeys / kDepth;
@@ -410,13 +430,11 @@ inline void blend_rows(const State& s, const Weights& weights, const TileRows& t
   for (int r = 0; r < t.count; r += rows_at_once) {
     const auto rows = smaller(rows_at_once, t.count - r);
     b.p = weights.words + (r * kKeys + first) / kDepth;
-    b.asked = s.a.few && s.values_in_place && t.begin + r == 0 ? &asked : nullptr;
-    if (s.values_in_place) {
-    }
+    b.prefetch = s.values_in_place && t.begin + r == 0 ? &prefetch : nullptr;
     for (std::int64_t p = 0; p < vectors; p += vectors_at_once) {
       const std::int64_t c = smaller(vectors_at_once, vectors - p);
       b.sums = s.w.sums + (t.begin + r) * s.w.value_step + p * kLanes;
-      if (p > 0) b.asked = nullptr;
+      if (p > 0) b.prefetch = nullptr;
       if (s.values_in_place) {
         b.v = static_cast<const typename Operands::Number*>(s.a.v) +
               (s.block.begin + first) * s.a.v_step + p * kLanes;

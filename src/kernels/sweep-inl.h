@@ -164,7 +164,7 @@ void sweep(const Sweep& a) {
   s.w = workspace(a, a.row_count, s.first, s.keys, a.scratch);
   for (std::int64_t i = 0; !a.again && i < a.packed / kKeys; ++i) s.w.ready[i] = kNotPacked;
   s.added = a.masked || a.biased ? s.w.added : nullptr;
-  s.keeps = a.received || a.wholes;
+  s.keeps = a.columns || a.wholes;
   // With something to add the scores are scaled before. A scale of 0 is in the queries already
   // (start): 0 times the -inf of hidden keys would be NaN.
   s.scaled = a.biased || a.sloped;

@@ -35,12 +35,8 @@ inline constexpr int kShortKeys = 32;
 inline constexpr std::int64_t kPartKeys = 1024;
 
 // Weights that one sweep keeps at most, in floats (12 MiB), where it is asked for column sums or whole
-// rows; and its rows: as many as are worth a pass over keys that stay packed, fewer where the packed keys and values
-// (in floats) leave room in L2 for the weights.
+// rows.
 inline constexpr std::int64_t kKeptWeights = std::int64_t{384} * 8192;
-inline constexpr std::int64_t kKeptRows = 96;
-inline constexpr std::int64_t kNearKeptRows = 48;
-inline constexpr std::int64_t kNearPacked = std::int64_t{1} << 18;
 
 inline constexpr int kLine = 64;  // bytes of a cache line
 
@@ -61,16 +57,15 @@ struct Row {
   const void* q = nullptr;
   const bool* mask = nullptr;  // mask[j * mask_step]: may see key j
   const float* bias = nullptr;
-  std::int64_t first = 0;    // sees keys [first, visible), less what mask and bias hide
-  std::int64_t visible = 0;  // first < visible, or both are 0
-  std::int64_t place = 0;    // its own place among the keys, and
-  float slope = 0;           // what its score loses for each key of distance from there
-  float weight = 1;          // its w in `received`
-  float* received =
-      nullptr;  // [keys]: weight * p is added, row by row, at key 0 and on; with Sweep::received
-  float known_lse = 0;      // finite; where the sweep has `known`
-  std::uint32_t query = 0;  // its number in its sequence, and
-  std::uint32_t head = 0;   // the number of sequence and head: what dropout counts by
+  std::int64_t first = 0;     // sees keys [first, visible), less what mask and bias hide
+  std::int64_t visible = 0;   // first < visible, or both are 0
+  std::int64_t place = 0;     // its own place among the keys, and
+  float slope = 0;            // what its score loses for each key of distance from there
+  float weight = 1;           // its w in `received`
+  float* received = nullptr;  // [keys]: weight * p is added, row by row; with Sweep::columns
+  float known_lse = 0;        // finite; where the sweep has `known`
+  std::uint32_t query = 0;    // its number in its sequence, and
+  std::uint32_t head = 0;     // the number of sequence and head: what dropout counts by
 
   void* out = nullptr;                // [value_width]
   float* lse = nullptr;               // [1]
@@ -120,7 +115,7 @@ struct Sweep {
 
   const float* factor = nullptr;  // factor[j * factor_step]: top ranks by p * factor
   std::int64_t factor_step = 0;
-  bool received = false;  // rows have `received`
+  bool columns = false;  // rows have `received`
 
   // Sweeps over the same keys, one after another in the same scratch, pack them once: keys [0, packed) stay
   // packed there (packed_keys; 0: none do), and with `again` they are there already.
@@ -129,8 +124,8 @@ struct Sweep {
 
   bool lines_in_pairs = false;  // this processor's memory gives two lines when it is asked for one
 
-  // What the next sweep will read and write, where that is known: asked for meanwhile, if it is short. Each piece
-  // is dense; null: none.
+  // What the next sweep will read and write, its keys first, where that is known: asked for meanwhile, if it is
+  // short; of few queries the keys. Each piece is dense; null: none.
   struct Ahead {
     const char* begin = nullptr;
     const char* end = nullptr;
@@ -151,10 +146,10 @@ std::int64_t part_count(std::int64_t end);
 // How many keys of `keys` may stay packed between sweeps: all, or none where they would take over 16 MiB.
 std::int64_t packed_keys(const Sweep& sweep, std::int64_t keys);
 
-// How many rows may share a sweep over `keys` keys whose weights are kept (received, wholes): as above, in whole
-// tiles, but no more than kKeptWeights has room for, and not fewer than two tiles. More keys than that holds,
-// half a million, take 48 bytes a key. `width`: numbers of a key and its value.
-int rows_that_fit(std::int64_t keys, std::int64_t width);
+// How many rows may share a sweep over `keys` keys whose weights are kept (columns, wholes): `most`, in whole tiles, but
+// no more than kKeptWeights has room for, and not fewer than two tiles. More keys than that holds, a quarter of a
+// million, take 48 bytes a key.
+int rows_that_fit(std::int64_t keys, std::int64_t most);
 
 // Sweep::lines_in_pairs of this processor: docs/design/decode.md.
 bool lines_in_pairs();

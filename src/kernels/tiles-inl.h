@@ -64,51 +64,52 @@ void score_tile(const float* q, std::int64_t words, const float* panel, float* s
   }
 }
 
-// Rows of memory that are asked for, one for each key of a block that is scored or whose value is added up: values
-// while keys are read, the next block's keys while values are. In four places of the block at once, into the middle
-// cache: docs/design/decode.md.
-struct Asked {
-  std::uintptr_t rows = 0;  // where the first lies, a number since it may be past the last
-  std::int64_t count = 0;   // at most kKeys
-  std::int64_t step = 0;    // bytes from row to row
-  std::int64_t width = 0;   // bytes of a row
-  bool in_pairs = false;    // every second line will do
+// Rows of memory that are needed soon, one asked for with each key of a block that is scored or whose value is added
+// up: this block's values while its keys are scored, the next block's keys while values are added up. In four places of
+// the block at once, into the middle cache: docs/design/decode.md.
+struct Prefetch {
+  std::uintptr_t rows = 0;   // where the first lies, a number since it may be past the last
+  std::int64_t count = 0;    // at most kKeys
+  std::int64_t apart = 0;    // rows from place to place
+  std::uintptr_t step = 0;   // bytes from row to row
+  std::uintptr_t width = 0;  // bytes of a row
+  bool in_pairs = false;     // every second line will do
 };
 
-constexpr std::int64_t kStreams = 4;
+constexpr std::int64_t kPlaces = 4;
 
 // What goes with key j of the block.
-[[gnu::always_inline]] inline void ask(const Asked& asked, std::int64_t j) {
-  const std::int64_t row = j % kStreams * (kKeys / kStreams) + j / kStreams;
-  if (row >= asked.count) return;
-  std::uintptr_t at = asked.rows + static_cast<std::uintptr_t>(row * asked.step);
-  const std::uintptr_t end = at + static_cast<std::uintptr_t>(asked.width);
-  const auto ask_line = [&](std::uintptr_t n) {
+[[gnu::always_inline]] inline void prefetch_row(const Prefetch& p, std::int64_t j) {
+  const std::int64_t row = j % kPlaces * p.apart + j / kPlaces;
+  if (j / kPlaces >= p.apart || row >= p.count) return;
+  std::uintptr_t at = p.rows + static_cast<std::uintptr_t>(row) * p.step;
+  const std::uintptr_t end = at + p.width;
+  const auto line = [&](std::uintptr_t n) {
     __builtin_prefetch(reinterpret_cast<const void*>(at + n * kLine), 0, 2);
   };
   for (; at + 4 * kLine <= end; at += 4 * kLine) {
-    ask_line(0);
-    ask_line(2);
-    if (asked.in_pairs) continue;
-    ask_line(1);
-    ask_line(3);
+    line(0);
+    line(2);
+    if (p.in_pairs) continue;
+    line(1);
+    line(3);
   }
-  for (; at < end; at += asked.in_pairs ? 2 * kLine : kLine) ask_line(0);
+  for (; at < end; at += p.in_pairs ? 2 * kLine : kLine) line(0);
 }
 
-// The same for R rows and keys that are not packed: for a few rows panels would not pay. Lanes run along the
+// The scores of R rows and keys that are not packed: for a few rows panels would not pay. Lanes run along the
 // width and are summed at the end: another order than in panels, but one that does not depend on R.
 // s[r * kKeys + key], for `groups` times kFewKeys keys. A query of W vectors stays in registers meanwhile; with
 // W = 0 it has more than kFewVectors, and is read anew.
 //
-// `asked`: may be null; what is asked for with key l is what goes with key `begin` + l of the block.
+// `prefetch`: may be null; key l is key `begin` + l of the block.
 constexpr std::int64_t kNearKeys = 16;  // at most, at once
 constexpr int kFewRows = 4;
 constexpr int kFewVectors = 8;
 
 template <class Operands, int R, int W>
 void score_few(const float* q, std::int64_t width, const typename Operands::Number* const* keys,
-               std::int64_t groups, const Asked* asked, std::int64_t begin, float* s) {
+               std::int64_t groups, const Prefetch* prefetch, std::int64_t begin, float* s) {
   constexpr std::int64_t kStep = kLanes * Operands::kDepth;  // numbers of a vector of words
   const std::int64_t words = (width + Operands::kDepth - 1) / Operands::kDepth;
   const std::int64_t whole = width / kStep * kStep;
@@ -129,7 +130,7 @@ void score_few(const float* q, std::int64_t width, const typename Operands::Numb
   // processor's prefetching follows. Unrolled over keys, reading and computing did not overlap.
   float lanes[R][kNearKeys * kLanes];
   for (std::int64_t l = 0; l < groups * kFewKeys; ++l) {
-    if (asked != nullptr) ask(*asked, begin + l);
+    if (prefetch != nullptr) prefetch_row(*prefetch, begin + l);
     Floats sum[R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) sum[r] = all(0);
@@ -182,10 +183,10 @@ struct Blend {
   const void* v;  // [keys / kDepth, v_step] words of values; in place: [keys, v_step] numbers
   std::int64_t v_step;
   std::int64_t keys;
-  const Asked* asked;  // in place; null: nothing is asked for
-  std::int64_t begin;  // in place: the first key, in its block
-  bool starts_late;    // the first key of the first word is not seen, and not read: its weight is 0
-  float* sums;         // [R, step]
+  const Prefetch* prefetch;  // in place; may be null
+  std::int64_t begin;        // in place: the first key, in its block
+  bool starts_late;  // the first key of the first word is not seen, and not read: its weight is 0
+  float* sums;       // [R, step]
   std::int64_t step;
   // Instead of sums, where these keys are all there are:
   const Target* targets;  // [R]
@@ -221,8 +222,8 @@ void blend_tile(const Blend& b) {
     } else {
       const Number* at = static_cast<const Number*>(b.v) + j * kDepth * b.v_step;
       const Number* next = j * kDepth + 1 < b.keys ? at + b.v_step : at;
-      if (kSums == Sums::kGoOn && b.asked != nullptr) {
-        for (int n = 0; n < kDepth; ++n) ask(*b.asked, b.begin + j * kDepth + n);
+      if (kSums == Sums::kGoOn && b.prefetch != nullptr) {
+        for (int n = 0; n < kDepth; ++n) prefetch_row(*b.prefetch, b.begin + j * kDepth + n);
       }
       if (kDepth > 1 && j == 0 && b.starts_late) at = next;
       Operands::value_words(at, next, v);
@@ -264,7 +265,7 @@ struct TileTable {
   void (*wide_blends_in_place[kWideRows][kWideVectors])(const Blend&);
   void (*few[kFewRows][kFewVectors + 1])(const float*, std::int64_t,
                                          const typename Operands::Number* const*, std::int64_t,
-                                         const Asked*, std::int64_t, float*);
+                                         const Prefetch*, std::int64_t, float*);
 };
 
 template <class Operands, int R, int C>

@@ -134,7 +134,8 @@ inline float floor_of(const Offer& o, std::int64_t count) {
   const Floats enough = all(static_cast<float>(count) - 0.5f);
   const float floor = max_of(pick_where_greater(reached_by, enough, most, all(kHidden)));
   const float size = floor < 0 ? -floor : floor;
-  return floor > kLowest ? floor - size * 1e-6f - 1e-37f : kHidden;  // NaN gives -inf too
+  const bool finite = floor > kLowest && floor < -kHidden;
+  return finite ? floor - size * 1e-6f - 1e-37f : kHidden;
 }
 
 // Panels of a block, and the keys of each that are above the bar of a row: bit j for its key j.

@@ -70,7 +70,7 @@ inline Workspace workspace(const Sweep& a, std::int64_t rows, std::int64_t first
   Workspace w{};
   const std::int64_t block = smaller(kKeys, rounded_up(end, kTiledKeys));
   const std::int64_t blocks = (end + kKeys - 1) / kKeys - first / kKeys;
-  const bool keeps = a.received || a.wholes;
+  const bool keeps = a.columns || a.wholes;
   const bool tiled = a.type == Number::kBFloat16 && !a.few;  // at most; by the set too
   const std::int64_t tile_rows = tiled ? kTiledRows : kMostTileRows;
   const std::int64_t all_rows = tiled ? rounded_up(rows, kTiledRows) : rows;
