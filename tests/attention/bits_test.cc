@@ -44,6 +44,8 @@ std::vector<Case> cases() {
       {.B = 1, .H = 1, .G = 1, .N = 700, .M = 90, .D = 16, .E = 16, .K = 4},
       {.B = 1, .H = 2, .G = 1, .N = 1, .M = 3000, .D = 64, .E = 64, .K = 8},
       {.B = 2, .H = 12, .G = 2, .N = 3, .M = 300, .D = 20, .E = 32, .key_lengths = true, .K = 5},
+      // More heads of a group than share a sweep for column sums: six and four.
+      {.B = 1, .H = 10, .G = 1, .N = 8, .M = 300, .D = 16, .E = 16, .K = 3},
       // Many heads share a sweep over keys of very unequal lengths.
       {.B = 3, .H = 64, .G = 1, .N = 1, .M = 2100, .D = 64, .E = 64, .packed_keys = true},
       {.B = 3,
