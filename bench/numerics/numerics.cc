@@ -351,6 +351,10 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--quick") == 0) {
       quick = true;
+    } else if (argv[i][0] == '-') {
+      std::cerr << "usage: fovea_numerics [--quick] [FILE.json]: measures errors against fp64 ("
+                << file << " unless FILE is given)\n";
+      return 2;
     } else {
       file = argv[i];
     }
